@@ -1,0 +1,276 @@
+"""A Trainer whose checkpoints hold the adapter and nothing of the frozen model under it."""
+
+import contextlib
+import functools
+import inspect
+import json
+import logging
+import os
+import re
+import shutil
+import tempfile
+import zipfile
+
+import numpy as np
+import peft
+import torch
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+logger = logging.getLogger(__name__)
+
+STAGING_PREFIX = ".saving-"
+CHECKPOINT_NAME = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
+ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+
+
+def _adapter_file(folder):
+    """Return the path of the adapter's weights in `folder`, or None."""
+    paths = [os.path.join(folder, name) for name in ADAPTER_FILES]
+    return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def _is_whole_file(path):
+    """Return whether a file of a checkpoint was written to its end; True for kinds unknown here."""
+    if path.endswith((".bin", ".pt", ".pth")):
+        return zipfile.is_zipfile(path)  # torch.save writes zip archives, their directory last
+    if path.endswith(".json"):
+        try:
+            with open(path, encoding="utf-8") as file:
+                json.load(file)
+        except ValueError:
+            return False
+    return True
+
+
+def _is_whole_checkpoint(folder, weights_only=False):
+    """Return whether training can go on from `folder`, which a killed run may have left unfinished.
+
+    Whichever release of transformers wrote it, and in whichever order, a whole checkpoint has the
+    adapter and the trainer's state and, unless `weights_only`, the random states and either
+    DeepSpeed's `latest` (written when every rank is done) or the optimizer and the schedule. All
+    of its files are complete.
+    """
+    try:
+        names = set(os.listdir(folder))
+    except OSError:
+        return False
+    if not {"adapter_config.json", "trainer_state.json"} <= names or _adapter_file(folder) is None:
+        return False
+    if not weights_only:
+        optimizer = "latest" in names or {"optimizer.pt", "scheduler.pt"} <= names
+        if not optimizer or not any(name.startswith("rng_state") for name in names):
+            return False
+    return all(_is_whole_file(os.path.join(folder, name)) for name in names)
+
+
+def _gathered(parameters, write=False):
+    """Return a context in which `parameters`, which ZeRO-3 may have partitioned, are whole.
+
+    All ranks must enter it together. With `write`, rank 0's values are everyone's afterwards.
+    """
+    parameters = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
+    if not parameters:
+        return contextlib.nullcontext()
+    import deepspeed
+
+    return deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if write else None)
+
+
+def _read_adapter(folder):
+    """Return the adapter's weights in `folder`, {name: tensor on the CPU}."""
+    path = _adapter_file(folder)
+    if path is None:
+        raise ValueError(f"Can't find an adapter's weights in {folder!r}.")
+    if path.endswith(".safetensors"):
+        import safetensors.torch
+
+        return safetensors.torch.load_file(path, device="cpu")
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+class AdapterTrainer(Trainer):
+    """A Trainer for a peft model, the same with every release from 4.28 on.
+
+    Older releases save a peft model as if it were any other module, in full, and cannot resume
+    from its adapter; later ones learnt both by and by, DeepSpeed's stages last. Nothing here looks
+    at release numbers: saving and loading of the weights is replaced altogether, DeepSpeed's
+    engine is told that frozen weights are neither in its checkpoints nor missing from them, and
+    everything else is the release's own. Saving needs memory for the adapter only.
+    """
+
+    def _uses_deepspeed(self):
+        return bool(
+            getattr(self, "is_deepspeed_enabled", False) or getattr(self.args, "deepspeed", None)
+        )
+
+    @contextlib.contextmanager
+    def _engine_without_frozen_weights(self):
+        """While this lasts, DeepSpeed's engines save and expect trainable weights only."""
+        if not self._uses_deepspeed():
+            yield
+            return
+        import deepspeed
+
+        engine = deepspeed.DeepSpeedEngine
+        # Patched on the class, since the engine is made, and may be loaded into, in the middle of
+        # the releases' own training loop.
+        settings = {
+            "save_checkpoint": {"exclude_frozen_parameters": True},
+            "load_checkpoint": {"load_module_strict": False},
+        }
+        originals = {name: getattr(engine, name) for name in settings}
+        for name, extra in settings.items():
+            takes = inspect.signature(originals[name]).parameters
+            if not set(extra) <= set(takes):
+                logger.warning("This DeepSpeed's checkpoints hold the frozen weights too.")
+                continue
+            setattr(engine, name, functools.partialmethod(originals[name], **extra))
+        try:
+            yield
+        finally:
+            for name, original in originals.items():
+                setattr(engine, name, original)
+
+    def train(self, resume_from_checkpoint=None, *args, **kwargs):
+        """Train as `Trainer.train` does, from the last checkpoint that is whole.
+
+        A run that was killed while saving leaves a folder with the highest step number and only
+        part of its files, which every release would resume from. A checkpoint named by
+        `--resume_from_checkpoint` is taken at its word, and an error if it is not whole; "true"
+        there means the last one.
+        """
+        checkpoint = resume_from_checkpoint
+        if isinstance(checkpoint, str) and checkpoint.lower() == "true":
+            checkpoint = True
+        if isinstance(checkpoint, str) and checkpoint == self.args.resume_from_checkpoint:
+            if not self._can_resume_from(checkpoint):
+                raise ValueError(f"{checkpoint!r} is no complete checkpoint of an adapter.")
+        elif checkpoint:
+            checkpoint = self._last_whole_checkpoint(checkpoint)
+        with self._engine_without_frozen_weights():
+            return super().train(checkpoint, *args, **kwargs)
+
+    def create_optimizer(self, *args, **kwargs):
+        """Create the optimizer; one of its groups, that of weights without decay, is often empty."""
+        optimizer = super().create_optimizer(*args, **kwargs)
+        # LoRA trains no biases or norms. DeepSpeed drops empty groups itself, but after schedules
+        # were made for all of them, which newer releases of torch take for an error.
+        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+        return optimizer
+
+    def _can_resume_from(self, folder):
+        return _is_whole_checkpoint(folder, getattr(self.args, "save_only_model", False))
+
+    def _last_whole_checkpoint(self, found):
+        """Return the latest checkpoint in the output folder that is whole, None if all are not.
+
+        Args:
+            found: the one that was going to be used, or True for the latest. It is returned as it
+                is if it is whole, or if there are none at all, which the release then reports.
+        """
+        if found is not True and self._can_resume_from(found):
+            return found
+        folder = self.args.output_dir
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        steps = sorted(
+            int(match[1]) for match in map(CHECKPOINT_NAME.fullmatch, names) if match is not None
+        )
+        if not steps:
+            return found
+        paths = [os.path.join(folder, f"{PREFIX_CHECKPOINT_DIR}-{step}") for step in steps[::-1]]
+        whole = next(filter(self._can_resume_from, paths), None)
+        if whole != paths[0]:
+            then = f"resuming from {whole}" if whole else "starting anew"
+            logger.warning("%s is incomplete; %s.", paths[0], then)
+        return whole
+
+    def _adapter_state(self):
+        """Return what the adapter may consist of, {name: tensor on the CPU}; a call for all ranks."""
+        state = self.model.state_dict(keep_vars=True)
+        kept = {
+            name: value
+            for name, value in state.items()
+            if value.requires_grad or "lora_" in name or "modules_to_save" in name
+        }
+        with _gathered(kept.values()):
+            return {name: value.detach().cpu().clone() for name, value in kept.items()}
+
+    def save_model(self, output_dir=None, _internal_call=False):
+        """Save the adapter, the tokenizer and the training arguments; a call for all ranks."""
+        state = self._adapter_state()
+        if self.args.should_save:
+            self._save(output_dir, state_dict=state)
+        if self.args.push_to_hub and not _internal_call:
+            self.push_to_hub(commit_message="Model save")
+
+    def _save(self, output_dir=None, state_dict=None):
+        """Write `output_dir` so that a kill leaves every file there either as it was or complete."""
+        output_dir = self.args.output_dir if output_dir is None else output_dir
+        os.makedirs(output_dir, exist_ok=True)
+        logger.info("Saving the adapter to %s", output_dir)
+        options = {}
+        if "save_embedding_layers" in inspect.signature(self.model.save_pretrained).parameters:
+            # The default asks the hub whether the vocabulary has grown, and then adds base weights.
+            options["save_embedding_layers"] = False
+        tokenizer = getattr(self, "processing_class", None)
+        if tokenizer is None:
+            tokenizer = getattr(self, "tokenizer", None)
+        for name in os.listdir(output_dir):
+            if name.startswith(STAGING_PREFIX):  # left by a killed run
+                shutil.rmtree(os.path.join(output_dir, name))
+        with tempfile.TemporaryDirectory(dir=output_dir, prefix=STAGING_PREFIX) as staging:
+            self.model.save_pretrained(staging, state_dict=state_dict, **options)
+            if tokenizer is not None:
+                tokenizer.save_pretrained(staging)
+            torch.save(self.args, os.path.join(staging, "training_args.bin"))
+            for name in sorted(os.listdir(staging)):
+                os.replace(os.path.join(staging, name), os.path.join(output_dir, name))
+
+    def _save_checkpoint(self, *args, **kwargs):
+        """Save a checkpoint; one of the same step, left by an earlier run, goes first."""
+        # Its files and the new ones would together look whole before the new ones all are.
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        old = os.path.join(self.args.output_dir, name)
+        if self.args.should_save and os.path.isdir(old):
+            shutil.rmtree(old)
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.barrier()
+        super()._save_checkpoint(*args, **kwargs)
+
+    def _load_adapter_weights(self, folder):
+        """Put the adapter's weights from `folder` into the model; a call for all ranks."""
+        weights = _read_adapter(folder)
+        with _gathered([p for p in self.model.parameters() if p.requires_grad], write=True):
+            expected = set(peft.get_peft_model_state_dict(self.model))
+            if set(weights) != expected:
+                odd = sorted(set(weights) ^ expected)
+                raise ValueError(
+                    f"The adapter in {folder!r} does not fit the model: {len(odd)} weights are in only "
+                    f"one of them, such as {odd[0]!r}."
+                )
+            peft.set_peft_model_state_dict(self.model, weights)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
+        logger.info("Loading the adapter from %s", resume_from_checkpoint)
+        self._load_adapter_weights(resume_from_checkpoint)
+
+    def _load_rng_state(self, checkpoint):
+        """Restore the random states, with torch releases that load nothing but tensors by default."""
+        trusted = getattr(torch.serialization, "safe_globals", contextlib.nullcontext)
+        # What numpy's random state is pickled with, wherever this release of numpy keeps it.
+        array = np.zeros(1, dtype=np.uint32)
+        with trusted([array.__reduce__()[0], np.ndarray, np.dtype, type(array.dtype)]):
+            super()._load_rng_state(checkpoint)
+
+    def _load_best_model(self):
+        best = self.state.best_model_checkpoint
+        logger.info("Loading the best adapter from %s (score: %s).", best, self.state.best_metric)
+        self._load_adapter_weights(best)
+
+    def create_model_card(self, **kwargs):
+        """Write the model card without asking the hub anything, unless the model goes there."""
+        if not self.args.push_to_hub:
+            # Releases look the base model's license up when none is given.
+            kwargs.setdefault("license", "unknown")
+        super().create_model_card(**kwargs)

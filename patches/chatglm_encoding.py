@@ -1,0 +1,58 @@
+"""How ChatGLM-6B reads a dialogue: its prompt template and its token layout."""
+
+
+def build_prompt(prompt, history=None):
+    """Return the text that ChatGLM-6B sees for `prompt` after the rounds in `history`.
+
+    The template is that of the `chat` method in the model's published code: numbered rounds, the
+    last one open, and the bare prompt where there are no earlier rounds.
+
+    Args:
+        prompt: the question now asked.
+        history: earlier rounds, oldest first, as (question, answer) pairs; None or empty for none.
+    """
+    if not history:
+        return prompt
+    rounds = [
+        f"[Round {number}]\n问：{question}\n答：{answer}\n"
+        for number, (question, answer) in enumerate(history)
+    ]
+    return "".join(rounds) + f"[Round {len(rounds)}]\n问：{prompt}\n答："
+
+
+def encode_pair(tokenizer, prompt, history, response, data_args):
+    """Encode one row the way ChatGLM-6B's own tuning recipe does.
+
+    The layout is `prompt… [gMASK] <sop> response… <eop>`; the prompt keeps at most its first
+    `max_source_length - 1` tokens and the response its first `max_target_length - 2`. The model
+    attends to everything before `<sop>` in both directions, so exactly that part is no target.
+
+    Returns:
+        {"input_ids": [int] * n, "labels": [int] * n} with n <= max_source_length +
+        max_target_length; labels are -100 before `<sop>` and the input ids from it on. The model
+        itself shifts labels by one.
+
+    Raises:
+        ValueError: the tokenizer has another layout, or the response has no tokens.
+    """
+    prompt_ids = tokenizer.encode(build_prompt(prompt, history), add_special_tokens=False)
+    response_ids = tokenizer.encode(response, add_special_tokens=False)
+    if not response_ids:
+        raise ValueError(f"the response {response!r} encodes to no tokens.")
+    input_ids = tokenizer.build_inputs_with_special_tokens(
+        prompt_ids[: data_args.max_source_length - 1],
+        response_ids[: data_args.max_target_length - 2],
+    )
+    start_id = tokenizer.bos_token_id
+    # Others' start token is missing here or comes first (as Llama's <s> does), where ChatGLM has
+    # at least [gMASK] before it.
+    context_length = input_ids.index(start_id) if start_id in input_ids else 0
+    if context_length == 0:
+        raise ValueError(
+            f"{type(tokenizer).__name__} does not put [gMASK] <sop> between prompt and response as "
+            "ChatGLM-6B's tokenizer does; its model cannot be tuned with this script."
+        )
+    return {
+        "input_ids": input_ids,
+        "labels": [-100] * context_length + input_ids[context_length:],
+    }

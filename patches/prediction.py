@@ -1,0 +1,239 @@
+"""Answers to the test data's prompts, written to a file and compared with the known responses."""
+
+import collections
+import json
+import logging
+import math
+import os
+import re
+
+import datasets
+import torch
+from tqdm.auto import tqdm
+
+logger = logging.getLogger(__name__)
+
+PREDICTIONS_FILE = "generated_predictions.jsonl"
+# Ideographs and kana count one by one, what else is a letter or a digit word by word, and any
+# other visible character by itself.
+SCORED_TOKEN = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+    r"|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]+"
+    r"|[^\w\s]"
+)
+
+
+def _bleu4(pairs):
+    """Return corpus BLEU-4 in percent of (prediction, reference) pairs of token lists.
+
+    Papineni et al. 2002 with one reference each, and sacrebleu's default smoothing: the k-th order
+    without any match counts 1 / 2**k matches. 0.0 where no prediction has four tokens, or none is right.
+    """
+    log_precisions, smoothing = [], 1
+    for order in range(1, 5):
+        matches = total = 0
+        for tokens in pairs:
+            found, known = (
+                collections.Counter(zip(*(side[start:] for start in range(order))))
+                for side in tokens
+            )
+            matches += sum((found & known).values())
+            total += sum(found.values())
+        if total == 0 or (order == 1 and matches == 0):
+            return 0.0
+        if matches == 0:
+            smoothing *= 2
+            matches = 1 / smoothing
+        log_precisions.append(math.log(matches / total))
+    predicted = sum(len(prediction) for prediction, _ in pairs)
+    known = sum(len(reference) for _, reference in pairs)
+    brevity = min(0.0, 1 - known / predicted)
+    return 100 * math.exp(brevity + sum(log_precisions) / 4)
+
+
+def _rouge_l(prediction, reference):
+    """Return ROUGE-L (Lin 2004) in percent of two token lists: F1 of their longest common subsequence."""
+    lengths = [0] * (len(reference) + 1)
+    for token in prediction:
+        diagonal = 0
+        for column, known in enumerate(reference, start=1):
+            above = lengths[column]
+            lengths[column] = diagonal + 1 if token == known else max(above, lengths[column - 1])
+            diagonal = above
+    return 200 * lengths[-1] / max(len(prediction) + len(reference), 1)
+
+
+def _score_predictions(pairs):
+    """Return {"bleu4", "rouge_l"} in percent of (prediction, reference) texts, {} of none."""
+    if not pairs:
+        return {}
+    tokens = [tuple(SCORED_TOKEN.findall(text) for text in pair) for pair in pairs]
+    rouge_l = sum(_rouge_l(*pair) for pair in tokens) / len(tokens)
+    return {"bleu4": round(_bleu4(tokens), 4), "rouge_l": round(rouge_l, 4)}
+
+
+def _read_test_rows(raw_datasets, model_args, data_args, training_args):
+    """Return the rows to answer, a list of {"prompt", "history", "response" if known}.
+
+    Raises:
+        ValueError: no test data, no prompt column in it, or a row that cannot be read.
+    """
+    if data_args.test_file is not None:
+        extension = os.path.splitext(data_args.test_file)[1][1:]
+        with training_args.main_process_first(desc="loading the test file"):
+            rows = datasets.load_dataset(
+                "json" if extension == "jsonl" else extension,
+                data_files={"test": data_args.test_file},
+                split="test",
+                cache_dir=model_args.cache_dir,
+            )
+    elif "test" in raw_datasets:
+        rows = raw_datasets["test"]
+    else:
+        raise ValueError("--do_predict needs a --test_file, or a data set with a test split.")
+    if data_args.max_predict_samples is not None:
+        rows = (
+            rows.take(data_args.max_predict_samples)
+            if not hasattr(rows, "__len__")
+            else (rows.select(range(min(data_args.max_predict_samples, len(rows)))))
+        )
+
+    result = []
+    for index, row in enumerate(rows):
+        for column in (data_args.prompt_column, data_args.history_column):
+            if column is not None and column not in row:
+                raise ValueError(
+                    f"The test data has no column {column!r}; its columns are: {', '.join(row)}."
+                )
+        prompt, response = row[data_args.prompt_column], row.get(data_args.response_column)
+        for text in (prompt, response):
+            if text is not None and not hasattr(text, "strip"):
+                raise ValueError(f"Test row {index}: expected text, found {text!r}.")
+        history = row[data_args.history_column] if data_args.history_column else None
+        try:
+            history = json.loads(history or "[]") if isinstance(history, str) else history or []
+            history = [(str(question), str(answer)) for question, answer in history]
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"Test row {index}, column {data_args.history_column!r}: expected a list of "
+                f"[prompt, response] pairs, found {row[data_args.history_column]!r}."
+            ) from None
+        known = {} if response is None else {"response": response}
+        result.append({"prompt": prompt or "", "history": history, **known})
+    return result
+
+
+def _generate_answers(model, tokenizer, prompts, data_args, training_args, synced):
+    """Return the model's answers to `prompts`, a batch of texts.
+
+    Prompts are encoded and cut as for training, then padded on the left by the tokenizer, which
+    for ChatGLM-6B also makes the two-dimensional positions and mask.
+    """
+    encoded = [
+        tokenizer.build_inputs_with_special_tokens(
+            tokenizer.encode(prompt, add_special_tokens=False)[: data_args.max_source_length - 1]
+        )
+        for prompt in prompts
+    ]
+    inputs = tokenizer.pad({"input_ids": encoded}, padding=True, return_tensors="pt")
+    inputs = inputs.to(training_args.device)
+    sequences = model.generate(
+        **inputs,
+        max_new_tokens=data_args.max_new_tokens,
+        num_beams=data_args.num_beams,
+        do_sample=False,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        synced_gpus=synced,
+    )
+    answers = sequences[:, inputs["input_ids"].shape[1] :].tolist()
+    return [tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
+
+
+def predict_responses(
+    trainer, tokenizer, build_prompt, raw_datasets, model_args, data_args, training_args
+):
+    """Answer the prompts of `--test_file`, or of the data set's test split, and score the answers.
+
+    Every rank answers its share of the rows in batches of `per_device_eval_batch_size`; the main
+    one writes them in the data's order to `generated_predictions.jsonl` in the output folder, an
+    object {"prompt", "response" where known, "prediction"} a line, and logs and saves the
+    "predict" metrics: `predict_bleu4` (over the whole data) and `predict_rouge_l` (mean over
+    rows), both in percent and by the character for Chinese, of the rows whose response is known.
+    Rows with a blank prompt get the prediction "" and no score.
+
+    Args:
+        trainer: the Trainer with the model.
+        tokenizer: the model's tokenizer.
+        build_prompt: `build_prompt(prompt, history)` returns the text the model sees.
+        raw_datasets, model_args, data_args, training_args: as in the script.
+
+    Returns:
+        The metrics on the main process, None on others.
+
+    Raises:
+        ValueError: no test data, or test data that cannot be read.
+    """
+    rows = _read_test_rows(raw_datasets, model_args, data_args, training_args)
+    asked = [index for index, row in enumerate(rows) if row["prompt"].strip()]
+    if not asked:
+        raise ValueError("The test data has no row with a prompt to answer.")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+
+    partitioned = any(hasattr(parameter, "ds_id") for parameter in trainer.model.parameters())
+    if partitioned and getattr(trainer, "deepspeed", None) is None:
+        # Nothing has run yet, so there is no engine to bring ZeRO-3's partitions together; the
+        # releases make one, each in its own way, when they first evaluate something.
+        ids = tokenizer.build_inputs_with_special_tokens([], [])
+        trainer.predict([{"input_ids": ids, "labels": ids}] * training_args.world_size)
+    model = trainer.model.eval()
+
+    size, rank = training_args.world_size, training_args.process_index
+    batch = training_args.per_device_eval_batch_size
+    # Under ZeRO-3 all ranks must take part in every forward pass, so all get as many batches: the
+    # last ones answer some rows again.
+    share = -(-len(asked) // size)
+    mine = [asked[(rank + size * turn) % len(asked)] for turn in range(share)]
+    use_cache, padding_side = model.config.use_cache, tokenizer.padding_side
+    answers = {}
+    try:
+        tokenizer.padding_side = "left"
+        if training_args.gradient_checkpointing:
+            model.config.use_cache = True  # off for training only
+        for start in tqdm(range(0, share, batch), desc="Predicting", disable=rank != 0):
+            indices = mine[start : start + batch]
+            prompts = [build_prompt(rows[i]["prompt"], rows[i]["history"]) for i in indices]
+            with trainer.compute_loss_context_manager():  # the precision of training
+                texts = _generate_answers(
+                    model, tokenizer, prompts, data_args, training_args, partitioned and size > 1
+                )
+            answers.update(zip(indices, texts))
+    finally:
+        model.config.use_cache, tokenizer.padding_side = use_cache, padding_side
+
+    if size > 1:
+        shares = [None] * size
+        torch.distributed.all_gather_object(shares, answers)
+        answers = {index: text for part in shares for index, text in part.items()}
+    if not trainer.is_world_process_zero():
+        return None
+
+    os.makedirs(training_args.output_dir, exist_ok=True)
+    path = os.path.join(training_args.output_dir, PREDICTIONS_FILE)
+    with open(f"{path}.tmp", "w", encoding="utf-8") as file:
+        for index, row in enumerate(rows):
+            kept = {name: row[name] for name in ("prompt", "response") if name in row}
+            line = {**kept, "prediction": answers.get(index, "")}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    os.replace(f"{path}.tmp", path)
+    logger.info("Wrote %d predictions to %s", len(rows), path)
+
+    scores = _score_predictions(
+        [(answers[i], rows[i]["response"]) for i in asked if rows[i].get("response")]
+    )
+    metrics = {f"predict_{name}": value for name, value in scores.items()}
+    metrics["predict_samples"] = len(rows)
+    trainer.log_metrics("predict", metrics)
+    trainer.save_metrics("predict", metrics)
+    return metrics

@@ -1,0 +1,115 @@
+"""A tiny GLM-like model and tokenizer, and the payload modules on the import path."""
+
+import atexit
+import functools
+import inspect
+import os
+import shutil
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+# Before anything imports the libraries: no test may reach for the network or for a GPU.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    DS_ACCELERATOR="cpu",
+    CUDA_VISIBLE_DEVICES="",
+    WANDB_DISABLED="true",
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1",
+    # Compiled by DeepSpeed for one torch; two environments would keep recompiling each other's.
+    TORCH_EXTENSIONS_DIR=os.path.join(
+        tempfile.gettempdir(), "payload-extensions", sys.prefix.strip(os.sep).replace(os.sep, "-")
+    ),
+    # Where models' own code is copied to and imported from.
+    HF_MODULES_CACHE=tempfile.mkdtemp(prefix="payload-modules-"),
+)
+atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)
+HERE = Path(__file__).resolve().parent
+PATCHES = HERE.parents[1] / "patches"
+sys.path[:0] = [str(HERE), str(PATCHES), str(HERE.parents[1])]
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _caches_of_their_own(tmp_path, monkeypatch):
+    datasets = sys.modules.get("datasets")
+    if datasets is not None:
+        monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+
+
+def data_arguments():
+    """Data arguments as the script has them, with room for short rows."""
+    return types.SimpleNamespace(
+        prompt_column="prompt",
+        response_column="response",
+        history_column=None,
+        max_source_length=40,
+        max_target_length=20,
+        ignore_pad_token_for_loss=True,
+        test_file=None,
+        max_predict_samples=None,
+        max_new_tokens=6,
+        num_beams=1,
+        max_train_samples=None,
+        max_eval_samples=None,
+        preprocessing_num_workers=None,
+        overwrite_cache=False,
+    )
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    pytest.importorskip("transformers")
+    from test_lora import ToyTokenizer
+
+    return ToyTokenizer()
+
+
+@pytest.fixture
+def make_model():
+    pytest.importorskip("transformers")
+    from test_lora import make_model
+
+    return make_model
+
+
+def make_training_args(**changes):
+    """Return TrainingArguments for the CPU, in any release."""
+    import transformers
+
+    takes = inspect.signature(transformers.TrainingArguments).parameters
+    options = {
+        "per_device_train_batch_size": 2,
+        "per_device_eval_batch_size": 2,
+        "report_to": [],
+        "disable_tqdm": True,
+        "no_cuda" if "no_cuda" in takes else "use_cpu": True,
+        "learning_rate": 1e-2,
+        "lr_scheduler_type": "constant",
+        "logging_strategy": "no",
+        "dataloader_pin_memory": False,
+        **changes,
+    }
+    if "RANK" in os.environ:
+        options["ddp_backend" if "ddp_backend" in takes else "xpu_backend"] = "gloo"
+    if "eval_strategy" not in takes and "eval_strategy" in options:
+        options["evaluation_strategy"] = options.pop("eval_strategy")
+    return transformers.TrainingArguments(**options)
+
+
+@pytest.fixture
+def data_args():
+    return data_arguments()
+
+
+@pytest.fixture
+def training_args(tmp_path):
+    """`make_training_args` with an output folder."""
+    pytest.importorskip("transformers")
+    return functools.partial(make_training_args, output_dir=str(tmp_path / "out"))

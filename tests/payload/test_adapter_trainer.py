@@ -1,0 +1,460 @@
+"""Checkpoints of adapters: what is in them, resuming, the best model, and killed runs."""
+
+import inspect
+import os
+import shutil
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+peft = pytest.importorskip("peft")
+transformers = pytest.importorskip("transformers")
+import adapter_trainer
+import lora
+from adapter_trainer import AdapterTrainer
+from chatglm_encoding import encode_pair
+from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
+from test_lora import EOP, GMASK, SOP, ToyTokenizer, arguments, make_model
+from transformers.trainer_utils import get_last_checkpoint
+
+TOKENIZER_KEYWORD = (
+    "processing_class"
+    if "processing_class" in inspect.signature(transformers.Trainer).parameters
+    else "tokenizer"
+)
+ROWS = [
+    {"input_ids": [a, GMASK, SOP, a + 1, EOP], "labels": [-100, -100, SOP, a + 1, EOP]}
+    for a in range(10, 22)
+]
+
+
+class Rows(torch.utils.data.Dataset):
+    def __len__(self):
+        return len(ROWS)
+
+    def __getitem__(self, index):
+        return ROWS[index]
+
+
+def make_trainer(args, data_args, seed=0, **changes):
+    model = lora.add_lora(
+        make_model(seed), arguments(lora_rank=2, lora_dropout=0.1, **changes), args
+    )
+    tokenizer = ToyTokenizer()
+    return AdapterTrainer(
+        model=model,
+        args=args,
+        train_dataset=Rows(),
+        eval_dataset=Rows(),
+        data_collator=PairCollator(tokenizer, data_args),
+        **{TOKENIZER_KEYWORD: tokenizer},
+    )
+
+
+def run_ranks(command, ranks):
+    """Run `command` once a rank and return what each one printed."""
+    import socket
+    import subprocess
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = []
+    for rank in range(ranks):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(sys.path),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            "WORLD_SIZE": str(ranks),
+            "LOCAL_WORLD_SIZE": str(ranks),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+        }
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, *command],
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    return [process.communicate(timeout=120)[0] for process in processes]
+
+
+def adapter_of(model):
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
+def assert_same(one, other, **tolerance):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, other[name], rtol=0, atol=0, **tolerance)
+
+
+def saved_tensors(folder):
+    """All tensors in all the weight files under `folder`, DeepSpeed's included, by name."""
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".safetensors":
+            import safetensors.torch
+
+            yield from safetensors.torch.load_file(path).items()
+        elif path.name.endswith(".bin") and path.name != "training_args.bin":
+            yield from torch.load(path, weights_only=True).items()
+        elif path.name.endswith("model_states.pt"):
+            state = torch.load(path, weights_only=False)
+            yield from state["module"].items()
+            assert not state.get("frozen_param_fragments")
+
+
+def assert_adapter_folder(folder):
+    names = {path.name for path in folder.iterdir()}
+    assert "adapter_config.json" in names and "training_args.bin" in names
+    assert "tokenizer_config.json" in names
+    assert not names & {"pytorch_model.bin", "model.safetensors", "config.json"}
+    assert not [name for name in names if name.startswith(".saving")]
+    tensors = dict(saved_tensors(folder))
+    assert tensors and all("lora_" in name for name in tensors)
+    assert any(value.abs().sum() > 0 for name, value in tensors.items() if "lora_B" in name)
+
+
+@pytest.fixture
+def make(training_args, data_args):
+    def build(seed=0, lora_changes=(), **changes):
+        args = training_args(**{"max_steps": 6, "save_steps": 2, **changes})
+        return make_trainer(args, data_args, seed, **dict(lora_changes))
+
+    return build
+
+
+def test_folders_hold_the_adapter_and_nothing_else(make, tmp_path):
+    trainer = make()
+    trainer.train()
+    trainer.save_model()
+    for folder in ("out", "out/checkpoint-2", "out/checkpoint-6"):
+        assert_adapter_folder(tmp_path / folder)
+    assert (tmp_path / "out/checkpoint-6/trainer_state.json").is_file()
+    assert_same(
+        adapter_of(
+            peft.PeftModel.from_pretrained(make_model(), tmp_path / "out", is_trainable=True)
+        ),
+        adapter_of(trainer.model),
+    )
+
+
+def test_modules_trained_in_full_are_saved_too(make, tmp_path):
+    trainer = make(lora_changes={"lora_modules_to_save": "lm_head"}, max_steps=2)
+    trainer.train()
+    trained = adapter_of(trainer.model)
+    assert any("lm_head" in name for name in trained)
+    again = make(lora_changes={"lora_modules_to_save": "lm_head"})
+    again._load_from_checkpoint(str(tmp_path / "out/checkpoint-2"))
+    assert_same(adapter_of(again.model), trained)
+    tensors = dict(saved_tensors(tmp_path / "out/checkpoint-2"))
+    assert all("lora_" in name or "lm_head" in name for name in tensors)
+
+
+@pytest.mark.parametrize("how", ["named", "found by the script", True, "true"])
+def test_resumed_training_is_the_same_training(make, tmp_path, how):
+    trainer = make()
+    trainer.train()
+    straight = adapter_of(trainer.model)
+    shutil.rmtree(tmp_path / "out/checkpoint-6")
+    place = str(tmp_path / "out/checkpoint-4")
+    again = make(resume_from_checkpoint=place if how == "named" else None)
+    again.train(resume_from_checkpoint=how if how in (True, "true") else place)
+    assert again.state.global_step == 6
+    assert_same(adapter_of(again.model), straight)
+
+
+def test_the_best_adapter_is_loaded_at_the_end(make, tmp_path):
+    trainer = make(
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=True,  # the first one, that is
+        save_strategy="steps",
+        eval_strategy="steps",
+        eval_steps=2,
+    )
+    trainer.train()
+    assert trainer.state.best_model_checkpoint.endswith("checkpoint-2")
+    best = make()
+    best._load_from_checkpoint(str(tmp_path / "out/checkpoint-2"))
+    assert_same(adapter_of(trainer.model), adapter_of(best.model))
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def spoil_adapter(folder):
+    for name in adapter_trainer.ADAPTER_FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+SPOILT = {
+    "no adapter": spoil_adapter,
+    "no state": lambda folder: (folder / "trainer_state.json").unlink(),
+    "half a state": lambda folder: cut(folder / "trainer_state.json"),
+    "no optimizer": lambda folder: (folder / "optimizer.pt").unlink(),
+    "half an optimizer": lambda folder: cut(folder / "optimizer.pt"),
+    "no random states": lambda folder: (folder / "rng_state.pth").unlink(),
+    "half the random states": lambda folder: cut(folder / "rng_state.pth"),
+    "nothing": lambda folder: (shutil.rmtree(folder), folder.mkdir()),
+}
+
+
+def test_half_written_checkpoints_are_passed_over(make, tmp_path, caplog):
+    trainer = make(max_steps=4)
+    trainer.train()
+    whole, last = tmp_path / "out/checkpoint-2", tmp_path / "out/checkpoint-4"
+    (tmp_path / "out/checkpoint-final").mkdir()
+    shutil.copytree(last, tmp_path / "kept")
+    for what, spoil in SPOILT.items():
+        shutil.rmtree(last)
+        shutil.copytree(tmp_path / "kept", last)
+        assert adapter_trainer._is_whole_checkpoint(str(last))
+        spoil(last)
+        assert not adapter_trainer._is_whole_checkpoint(str(last)), what
+        assert make()._last_whole_checkpoint(str(last)) == str(whole), what
+        assert f"{last} is incomplete; resuming from {whole}" in caplog.text
+        with pytest.raises(ValueError, match="is no complete checkpoint"):
+            make(resume_from_checkpoint=str(last)).train(resume_from_checkpoint=str(last))
+    shutil.rmtree(whole)
+    trainer = make(max_steps=2)
+    trainer.train(resume_from_checkpoint=str(last))
+    assert trainer.state.global_step == 2 and "starting anew" in caplog.text
+
+
+class Killed(BaseException):
+    """Ends the run like a signal, past every `except Exception`."""
+
+
+class Countdown:
+    """Kills at the n-th file written from when it is armed on; that file stays half written."""
+
+    left = None
+
+    def count(self, path=None):
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left < 0:
+            self.left = None
+            if path is not None and os.path.isfile(path):
+                os.truncate(path, os.path.getsize(path) // 2)
+            raise Killed
+
+    def hook(self, event, details):
+        if event == "open" and isinstance(details[1], str) and set(details[1]) & set("wxa"):
+            self.count(details[0] if isinstance(details[0], str) else None)
+
+
+COUNTDOWN = Countdown()
+sys.addaudithook(COUNTDOWN.hook)
+
+
+def test_a_run_killed_at_any_write_can_go_on(make, tmp_path, monkeypatch):
+    save = torch.save
+
+    def save_or_die(value, path, *args, **kwargs):
+        save(value, path, *args, **kwargs)
+        COUNTDOWN.count(path)
+
+    monkeypatch.setattr(torch, "save", save_or_die)
+
+    class Arm(transformers.TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 3:
+                COUNTDOWN.left = writes
+
+    resumed = []
+    for writes in range(200):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        trainer = make(max_steps=4, save_total_limit=1)
+        trainer.add_callback(Arm())
+        try:
+            trainer.train()
+            break
+        except Killed:
+            pass
+        finally:
+            COUNTDOWN.left = None
+        last = get_last_checkpoint(str(tmp_path / "out"))
+        again = make(max_steps=6, save_total_limit=1)
+        again.train(resume_from_checkpoint=last)
+        assert again.state.global_step == 6
+        resumed.append(again._last_whole_checkpoint(last))
+        assert_adapter_folder(tmp_path / "out/checkpoint-6")
+    # Adapter, tokenizer, arguments, optimizer, schedule, state and random states at least.
+    assert 7 <= len(resumed) < 199
+
+
+def test_nothing_to_resume_from_is_the_releases_error(make):
+    with pytest.raises(ValueError, match="[Nn]o valid checkpoint"):
+        make().train(resume_from_checkpoint=True)
+
+
+def test_checkpoints_without_an_optimizer_when_asked_for(make, tmp_path):
+    if "save_only_model" not in inspect.signature(transformers.TrainingArguments).parameters:
+        pytest.skip("this release always saves the optimizer")
+    make(save_only_model=True, max_steps=4).train()
+    last = str(tmp_path / "out/checkpoint-4")
+    assert make(save_only_model=True)._last_whole_checkpoint(True) == last
+    assert make()._last_whole_checkpoint(True) is None
+
+
+def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
+    """From rows to an evaluated adapter, as the script goes about it."""
+    toy_chatglm = pytest.importorskip("tests.toy_chatglm")
+    pytest.importorskip("sentencepiece")
+    datasets = pytest.importorskip("datasets")
+    folder = toy_chatglm.build(tmp_path / "toy")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    args = training_args(
+        do_train=True,
+        do_eval=True,
+        max_steps=30,
+        save_steps=30,
+        per_device_train_batch_size=4,
+        gradient_checkpointing=True,
+    )
+    model = lora.add_lora(model, arguments(lora_target_modules="query_key_value,dense"), args)
+    rows = [{"prompt": f"{a}", "response": f"{a}{a}"} for a in "abcdefgh"]
+    raw = datasets.DatasetDict(
+        dict.fromkeys(("train", "validation"), datasets.Dataset.from_list(rows))
+    )
+    encoded = encode_datasets(raw, encode_pair, tokenizer, data_args, args)
+    metric = ResponseAccuracy()
+
+    def compute_metrics(results):
+        predictions, labels = results
+        return metric.compute(
+            predictions=predictions[:, :-1].reshape(-1), references=labels[:, 1:].reshape(-1)
+        )
+
+    trainer = AdapterTrainer(
+        model=model,
+        args=args,
+        train_dataset=encoded["train"],
+        eval_dataset=encoded["validation"],
+        data_collator=PairCollator(tokenizer, data_args),
+        compute_metrics=compute_metrics,
+        preprocess_logits_for_metrics=lambda logits, labels: (
+            logits[0] if isinstance(logits, tuple) else logits
+        ).argmax(dim=-1),
+        **{TOKENIZER_KEYWORD: tokenizer},
+    )
+    before = trainer.evaluate()
+    trainer.train()
+    after = trainer.evaluate()
+    assert after["eval_loss"] < 0.7 * before["eval_loss"]
+    assert after["eval_accuracy"] > before["eval_accuracy"]
+    trainer.save_model()
+    assert_adapter_folder(tmp_path / "out")
+    assert_adapter_folder(tmp_path / "out/checkpoint-30")
+    again = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    again = peft.PeftModel.from_pretrained(again, tmp_path / "out", is_trainable=True)
+    assert_same(adapter_of(again), adapter_of(trainer.model))
+
+
+def test_saving_over_an_older_checkpoint_of_the_same_step(make, tmp_path):
+    make(max_steps=2).train()
+    stale = tmp_path / "out/checkpoint-2/stale.bin"
+    stale.write_bytes(b"")
+    make(max_steps=2).train()
+    assert not stale.exists()
+    assert_adapter_folder(stale.parent)
+
+
+def test_another_adapter_is_refused(make, tmp_path):
+    make(max_steps=2).train()
+    other = make(lora_changes={"lora_target_modules": "dense"})
+    with pytest.raises(ValueError, match="does not fit the model: 8 weights are in only one"):
+        other._load_from_checkpoint(str(tmp_path / "out/checkpoint-2"))
+
+
+def test_the_model_card_needs_no_hub(make, tmp_path, monkeypatch):
+    import huggingface_hub
+    from transformers import modelcard
+
+    def fail(*args, **kwargs):
+        raise AssertionError("asked the hub")
+
+    monkeypatch.setattr(huggingface_hub, "model_info", fail)
+    monkeypatch.setattr(modelcard, "model_info", fail, raising=False)
+    monkeypatch.setattr(modelcard, "is_offline_mode", lambda: False, raising=False)
+    trainer = make(max_steps=2)
+    trainer.train()
+    trainer.save_model()
+    trainer.create_model_card(finetuned_from="owner/model", tasks="text-generation")
+    assert "owner/model" in (tmp_path / "out/README.md").read_text("utf-8")
+
+
+def deepspeed_run(folder, stage, gather):
+    """What a rank of a DeepSpeed test does; see the test below."""
+    from pathlib import Path
+
+    from conftest import data_arguments, make_training_args
+
+    config = {
+        "zero_optimization": {
+            "stage": stage,
+            "stage3_gather_16bit_weights_on_model_save": gather,
+            "stage3_param_persistence_threshold": 0,
+        },
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+        "zero_allow_untested_optimizer": True,
+        "zero_force_ds_cpu_optimizer": False,
+    }
+
+    def make(**changes):
+        args = make_training_args(
+            output_dir=folder, deepspeed=config, max_steps=6, save_steps=2, **changes
+        )
+        return make_trainer(args, data_arguments())
+
+    def whole(model):
+        kept = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        with adapter_trainer._gathered(kept.values()):
+            return {name: p.detach().clone() for name, p in kept.items()}
+
+    folder = Path(folder)
+    trainer = make()
+    trainer.train()
+    trainer.save_model()
+    straight = whole(trainer.model)
+    if trainer.is_world_process_zero():
+        assert_adapter_folder(folder)
+        assert_adapter_folder(folder / "checkpoint-4")
+        assert (folder / "checkpoint-4/latest").is_file()
+        shutil.rmtree(folder / "checkpoint-6")
+    torch.distributed.barrier()
+    partitioned = any(hasattr(p, "ds_id") for p in trainer.model.parameters())
+    assert partitioned is (stage == 3)
+
+    again = make()
+    again.train(resume_from_checkpoint=str(folder / "checkpoint-4"))
+    assert again.state.global_step == 6
+    assert_same(whole(again.model), straight)
+
+    again.state.best_model_checkpoint = str(folder / "checkpoint-2")
+    again._load_best_model()
+    tensors = dict(saved_tensors(folder / "checkpoint-2"))
+    for name, value in whole(again.model).items():
+        torch.testing.assert_close(value, tensors[name.replace(".default", "")])
+    assert again.evaluate()["eval_loss"] > 0
+    print("DONE")
+
+
+def test_deepspeed_stage_2(tmp_path):
+    """Stage 3 shares a start of two ranks with the tests of prediction."""
+    pytest.importorskip("deepspeed")
+    folder = str(tmp_path / "out")
+    call = f"import test_adapter_trainer as t; t.deepspeed_run({folder!r}, 2, True)"
+    (output,) = run_ranks(["-c", call], 1)
+    assert "DONE" in output, output[-3000:]

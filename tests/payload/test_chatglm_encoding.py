@@ -1,0 +1,102 @@
+"""The encoding against an independent statement of ChatGLM-6B's tuning convention."""
+
+import types
+
+import pytest
+
+hypothesis = pytest.importorskip("hypothesis")
+pytest.importorskip("transformers")
+from chatglm_encoding import build_prompt, encode_pair
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_lora import CHARACTERS, EOP, GMASK, SOP
+
+TEXT = st.text(st.sampled_from(CHARACTERS), max_size=30)
+FULL = TEXT.filter(bool)
+
+
+def limits(source, target):
+    return types.SimpleNamespace(max_source_length=source, max_target_length=target)
+
+
+def stated_prompt(prompt, history):
+    """The template as ChatGLM-6B's `chat` states it, for any number of rounds."""
+    if len(history) == 0:
+        return prompt
+    text = ""
+    for number in range(len(history)):
+        text += "[Round " + str(number) + "]\n问：" + history[number][0]
+        text += "\n答：" + history[number][1] + "\n"
+    return text + "[Round " + str(len(history)) + "]\n问：" + prompt + "\n答："
+
+
+def stated_row(tokenizer, prompt, history, response, source, target):
+    """ChatGLM-6B's tuning recipe, token by token: (input id, label) pairs.
+
+    A prompt too long loses its end until one token below its limit, a response until two below.
+    Nothing up to the mask is learnt; the start, the response and the end are.
+    """
+    context = list(tokenizer.encode(stated_prompt(prompt, history), add_special_tokens=False))
+    answer = list(tokenizer.encode(response, add_special_tokens=False))
+    while len(context) > source - 1:
+        context.pop()
+    while len(answer) > target - 2:
+        answer.pop()
+    return [(i, -100) for i in [*context, GMASK]] + [(i, i) for i in [SOP, *answer, EOP]]
+
+
+@settings(max_examples=2000, deadline=None, derandomize=True)
+@given(
+    prompt=TEXT,
+    history=st.lists(st.tuples(TEXT, TEXT), max_size=3),
+    response=FULL,
+    source=st.integers(2, 150),
+    target=st.integers(3, 40),
+)
+def test_rows_follow_the_convention(tokenizer, prompt, history, response, source, target):
+    row = encode_pair(tokenizer, prompt, history, response, limits(source, target))
+    stated = stated_row(tokenizer, prompt, history, response, source, target)
+    assert list(zip(row["input_ids"], row["labels"])) == stated
+    assert len(row["input_ids"]) == len(row["labels"]) <= source + target
+
+
+def test_a_known_row(tokenizer):
+    row = encode_pair(tokenizer, "你好", [], "谢谢", limits(40, 20))
+    hello, thanks = (tokenizer.encode(t, add_special_tokens=False) for t in ("你好", "谢谢"))
+    assert len(hello) == len(thanks) == 2
+    assert row["input_ids"] == [*hello, GMASK, SOP, *thanks, EOP]
+    assert row["labels"] == [-100, -100, -100, SOP, *thanks, EOP]
+
+
+def test_prompts():
+    assert build_prompt("你好") == build_prompt("你好", []) == build_prompt("你好", None) == "你好"
+    assert (
+        build_prompt("c", [("a", "b"), ("你", "我")])
+        == "[Round 0]\n问：a\n答：b\n[Round 1]\n问：你\n答：我\n[Round 2]\n问：c\n答："
+    )
+
+
+class OtherTokenizer:
+    """Lays a pair out as Llama (start first) or as GPT-2 (no start at all) does."""
+
+    bos_token_id = 1
+
+    def __init__(self, prefix):
+        self.prefix = prefix
+
+    def encode(self, text, add_special_tokens):
+        return [5] * len(text)
+
+    def build_inputs_with_special_tokens(self, first, second):
+        return [*self.prefix, *first, *second]
+
+
+@pytest.mark.parametrize("prefix", [[1], []])
+def test_other_layouts_are_refused(prefix):
+    with pytest.raises(ValueError, match="OtherTokenizer does not put"):
+        encode_pair(OtherTokenizer(prefix), "a", [], "b", limits(10, 10))
+
+
+def test_a_response_without_tokens_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="encodes to no tokens"):
+        encode_pair(tokenizer, "a", [], "", limits(10, 10))

@@ -1,0 +1,69 @@
+"""The data arguments by themselves, as a base class and through the argument parser."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from data_arguments import PromptResponseArguments
+
+
+@dataclass
+class ScriptArguments(PromptResponseArguments):
+    """What the script makes of them, cut down to its sources of data."""
+
+    dataset_name: str = field(default=None)
+    train_file: str = field(default=None)
+    validation_file: str = field(default=None)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.validation_file is not None:
+            assert self.validation_file.split(".")[-1] in ["csv", "json", "txt"]
+
+
+def test_defaults():
+    args = PromptResponseArguments()
+    assert (args.max_source_length, args.max_target_length, args.max_new_tokens) == (1024, 128, 128)
+    assert PromptResponseArguments(max_target_length=7).max_new_tokens == 7
+    assert PromptResponseArguments(max_target_length=7, max_new_tokens=3).max_new_tokens == 3
+    smallest = PromptResponseArguments(max_source_length=2, max_target_length=3)
+    assert smallest.max_new_tokens == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"max_source_length": 1}, "--max_source_length must be at least 2, not 1."),
+        ({"max_target_length": 2}, "--max_target_length must be at least 3, not 2."),
+        ({"max_target_length": -5}, "--max_target_length must be at least 3, not -5."),
+        ({"num_beams": 0}, "--num_beams must be at least 1, not 0."),
+        ({"max_predict_samples": 0}, "--max_predict_samples must be at least 1, not 0."),
+        ({"max_new_tokens": 0}, "--max_new_tokens must be at least 1, not 0."),
+        ({"prompt_column": ""}, "--prompt_column must not be empty."),
+        ({"test_file": "t.txt"}, "--test_file must end in .csv, .json, .jsonl, not 't.txt'."),
+        ({"test_file": "folder.json/t"}, "--test_file must end in"),
+        ({"test_file": "t.jsonl"}, "must end in .csv or .json"),
+    ],
+)
+def test_errors_take_one_line(options, said):
+    with pytest.raises(ValueError) as error:
+        ScriptArguments(**options)
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_test_file_alone_is_loaded_as_validation_data():
+    assert ScriptArguments(test_file="a/t.json").validation_file == "a/t.json"
+    for source in ("dataset_name", "train_file"):
+        args = ScriptArguments(test_file="t.jsonl", **{source: "x.json"})
+        assert args.validation_file is None
+    assert ScriptArguments(test_file="t.csv", validation_file="v.csv").validation_file == "v.csv"
+
+
+def test_the_parser_takes_them():
+    transformers = pytest.importorskip("transformers")
+    parser = transformers.HfArgumentParser((ScriptArguments,))
+    (args,) = parser.parse_args_into_dataclasses(
+        ["--history_column", "history", "--test_file", "t.csv", "--ignore_pad_token_for_loss", "no"]
+    )
+    assert (args.history_column, args.validation_file) == ("history", "t.csv")
+    assert args.ignore_pad_token_for_loss is False

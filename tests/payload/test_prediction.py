@@ -1,0 +1,335 @@
+"""Prediction: what is answered, in which order and batches, and the scores."""
+
+import contextlib
+import json
+import math
+import random
+import types
+
+import pytest
+
+torch = pytest.importorskip("torch")
+datasets = pytest.importorskip("datasets")
+transformers = pytest.importorskip("transformers")
+import lora
+import prediction
+from adapter_trainer import AdapterTrainer
+from chatglm_encoding import build_prompt
+from test_adapter_trainer import make_trainer, run_ranks
+from test_lora import arguments
+
+MODEL_ARGUMENTS = types.SimpleNamespace(cache_dir=None)
+ROWS = [
+    {"prompt": "hi", "response": "hello there", "history": []},
+    {"prompt": "a much longer prompt", "response": "你好", "history": [["q", "r"], ["s", "t"]]},
+    {"prompt": "", "response": "never asked", "history": None},
+    {"prompt": "x", "response": None, "history": None},
+    {"prompt": "last one", "response": "ok", "history": []},
+]
+
+
+def sharpen(model):
+    """Make the toy's answers depend on every token of the prompt, and end now and then."""
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_(std=0.6)
+    return model
+
+
+def predict(trainer, data_args, raw=None):
+    return prediction.predict_responses(
+        trainer,
+        getattr(trainer, "processing_class", None) or trainer.tokenizer,
+        build_prompt,
+        raw or {},
+        MODEL_ARGUMENTS,
+        data_args,
+        trainer.args,
+    )
+
+
+def written(folder):
+    lines = (folder / prediction.PREDICTIONS_FILE).read_text("utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def trainer(training_args, data_args):
+    trainer = make_trainer(training_args(), data_args)
+    sharpen(trainer.model)
+    return trainer
+
+
+def alone(trainer, tokenizer, row, data_args):
+    """The answer to one prompt by a plain greedy loop over the model."""
+    text = build_prompt(row["prompt"], row["history"] or [])
+    ids = tokenizer.encode(text, add_special_tokens=False)[: data_args.max_source_length - 1]
+    ids = tokenizer.build_inputs_with_special_tokens(ids)
+    start = len(ids)
+    with torch.no_grad():
+        while len(ids) < start + data_args.max_new_tokens:
+            ids.append(int(trainer.model.eval()(torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == tokenizer.eos_token_id:
+                break
+    return tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 8])
+@pytest.mark.parametrize("extension", ["json", "jsonl"])
+def test_batches_answer_as_single_prompts_do(
+    trainer, tokenizer, data_args, tmp_path, batch, extension
+):
+    path = tmp_path / f"test.{extension}"
+    path.write_text("\n".join(json.dumps(row) for row in ROWS), "utf-8")
+    data_args.test_file, data_args.history_column = str(path), "history"
+    trainer.args.per_device_eval_batch_size = batch
+    metrics = predict(trainer, data_args)
+    lines = written(tmp_path / "out")
+    expected = [alone(trainer, tokenizer, row, data_args) if row["prompt"] else "" for row in ROWS]
+    assert [line["prediction"] for line in lines] == expected
+    assert len(set(expected)) > 3
+    assert [line["prompt"] for line in lines] == [row["prompt"] for row in ROWS]
+    assert [line.get("response") for line in lines] == [row["response"] for row in ROWS]
+    assert "response" not in lines[3]
+    scored = [(expected[i], ROWS[i]["response"]) for i in (0, 1, 4)]
+    assert metrics == {
+        "predict_samples": 5,
+        **{f"predict_{k}": v for k, v in prediction._score_predictions(scored).items()},
+    }
+    saved = json.loads((tmp_path / "out/predict_results.json").read_text())
+    assert saved["predict_samples"] == 5 and "predict_rouge_l" in saved
+    assert not (tmp_path / "out/generated_predictions.jsonl.tmp").exists()
+
+
+def test_long_prompts_are_cut_as_for_training(trainer, tokenizer, data_args, tmp_path):
+    row = {"prompt": "abcdefgh" * 20, "response": "x", "history": None}
+    raw = {"test": datasets.Dataset.from_list([row])}
+    predict(trainer, data_args, raw)
+    assert written(tmp_path / "out")[0]["prediction"] == alone(trainer, tokenizer, row, data_args)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_the_test_split_and_its_limit(trainer, data_args, tmp_path, streaming):
+    rows = datasets.Dataset.from_list([{"prompt": f"p{i}"} for i in range(5)])
+    raw = {"test": rows.to_iterable_dataset() if streaming else rows}
+    data_args.max_predict_samples = 3
+    assert predict(trainer, data_args, raw) == {"predict_samples": 3}
+    lines = written(tmp_path / "out")
+    assert [set(line) for line in lines] == [{"prompt", "prediction"}] * 3
+    assert [line["prompt"] for line in lines] == ["p0", "p1", "p2"]
+
+
+def test_beams_and_state_left_alone(trainer, data_args, tmp_path):
+    tokenizer = getattr(trainer, "processing_class", None) or trainer.tokenizer
+    trainer.model.config.use_cache = False
+    tokenizer.padding_side = "right"
+    data_args.num_beams = 2
+    predict(trainer, data_args, {"test": datasets.Dataset.from_list([{"prompt": "p"}])})
+    assert trainer.model.config.use_cache is False and tokenizer.padding_side == "right"
+    assert len(written(tmp_path / "out")) == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (None, "--do_predict needs a --test_file, or a data set with a test split."),
+        ([{"question": "a"}], "no column 'prompt'; its columns are: question"),
+        ([{"prompt": ""}], "no row with a prompt"),
+        ([{"prompt": 3}], "Test row 0: expected text, found 3."),
+        ([{"prompt": "a", "history": "["}], "Test row 0, column 'history': expected a list"),
+        ([{"prompt": "a", "history": [["b"]]}], "Test row 0, column 'history': expected a list"),
+    ],
+)
+def test_bad_data_is_named(trainer, data_args, rows, said):
+    raw = {"test": datasets.Dataset.from_list(rows)} if rows else {}
+    data_args.history_column = "history" if rows and "history" in rows[0] else None
+    with pytest.raises(ValueError) as error:
+        predict(trainer, data_args, raw)
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_the_toy_chatglm_and_its_own_padding(training_args, data_args, tmp_path, beams):
+    """Its tokenizer pads with masks and two-dimensional positions of its own."""
+    toy_chatglm = pytest.importorskip("tests.toy_chatglm")
+    pytest.importorskip("sentencepiece")
+    folder = toy_chatglm.build(tmp_path / "toy")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    args = training_args()
+    model = lora.add_lora(model, arguments(), args)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.normal_(std=0.2)
+    trainer = AdapterTrainer(model=model, args=args)
+    data_args.history_column, data_args.num_beams = "history", beams
+    raw = {"test": datasets.Dataset.from_list(ROWS)}
+    found = []
+    for batch in (1, 8):
+        args.per_device_eval_batch_size = batch
+        prediction.predict_responses(
+            trainer, tokenizer, build_prompt, raw, MODEL_ARGUMENTS, data_args, args
+        )
+        found.append([line["prediction"] for line in written(tmp_path / "out")])
+    assert found[0] == found[1] and len(set(found[0])) > 3
+
+
+class Rank:
+    """Stands in for one of several ranks: its share only, no model."""
+
+    def __init__(self, args):
+        self.args, self.deepspeed = args, None
+        self.model = torch.nn.Linear(1, 1)
+        self.model.config = types.SimpleNamespace(use_cache=True)
+        self.compute_loss_context_manager = contextlib.nullcontext
+        self.metrics = []
+
+    def is_world_process_zero(self):
+        return self.args.process_index == 0
+
+    def log_metrics(self, split, metrics):
+        self.metrics.append(metrics)
+
+    save_metrics = log_metrics
+
+
+@pytest.mark.parametrize(("count", "size", "batch"), [(1, 3, 2), (7, 3, 2), (8, 2, 4), (5, 4, 8)])
+def test_ranks_share_the_rows(monkeypatch, data_args, tmp_path, count, size, batch):
+    raw = {"test": datasets.Dataset.from_list([{"prompt": f"p{i}"} for i in range(count)])}
+    calls, gathered = {}, []
+    tokenizer = types.SimpleNamespace(pad_token_id=0, padding_side="left")
+
+    def run(rank, all_gather):
+        args = types.SimpleNamespace(
+            world_size=size,
+            process_index=rank,
+            per_device_eval_batch_size=batch,
+            gradient_checkpointing=False,
+            output_dir=str(tmp_path),
+        )
+
+        def answer(model, tokenizer, prompts, *rest):
+            calls.setdefault(rank, []).append(prompts)
+            return [prompt.upper() for prompt in prompts]
+
+        monkeypatch.setattr(prediction, "_generate_answers", answer)
+        monkeypatch.setattr(torch.distributed, "all_gather_object", all_gather)
+        with contextlib.suppress(StopIteration):
+            return prediction.predict_responses(
+                Rank(args), tokenizer, build_prompt, raw, MODEL_ARGUMENTS, data_args, args
+            )
+
+    def first_pass(shares, mine):
+        gathered.append(mine)
+        raise StopIteration
+
+    for rank in range(size):
+        run(rank, first_pass)
+    # As many calls on every rank, or ZeRO-3 would wait for ever.
+    assert {tuple(map(len, batches)) for batches in calls.values()} == {tuple(map(len, calls[0]))}
+    results = [
+        run(rank, lambda shares, mine: shares.__setitem__(slice(None), gathered))
+        for rank in range(size)
+    ]
+    assert results[1:] == [None] * (size - 1) and results[0]["predict_samples"] == count
+    assert [line["prediction"] for line in written(tmp_path)] == [f"P{i}" for i in range(count)]
+
+
+def zero3_run(folder):
+    """Prediction alone, before anything made an engine, over partitioned weights; for two ranks."""
+    import deepspeed
+    from conftest import data_arguments, make_training_args
+
+    config = {
+        "zero_optimization": {"stage": 3, "stage3_param_persistence_threshold": 0},
+        "train_micro_batch_size_per_gpu": "auto",
+        "gradient_accumulation_steps": "auto",
+    }
+    args = make_training_args(output_dir=folder, deepspeed=config)
+    trainer = make_trainer(args, data_arguments())
+    tokenizer = getattr(trainer, "processing_class", None) or trainer.tokenizer
+    sharpen(trainer.model)
+    raw = {"test": datasets.Dataset.from_list([{"prompt": f"p{i}"} for i in range(3)])}
+    expected = [
+        alone(trainer, tokenizer, {**row, "history": []}, data_arguments()) for row in raw["test"]
+    ]
+    deepspeed.zero.Init(
+        module=trainer.model.get_base_model(),
+        config_dict_or_path={
+            **config,
+            "train_micro_batch_size_per_gpu": 1,
+            "gradient_accumulation_steps": 1,
+        },
+    )
+    assert any(hasattr(p, "ds_id") for p in trainer.model.parameters())
+    predict(trainer, data_arguments(), raw)
+    if trainer.is_world_process_zero():
+        from pathlib import Path
+
+        assert [line["prediction"] for line in written(Path(folder))] == expected
+
+
+def test_prediction_alone_under_zero3_and_training(tmp_path):
+    """Both in one start of two ranks, which takes longer than they do."""
+    pytest.importorskip("deepspeed")
+    call = (
+        "import test_prediction, test_adapter_trainer;"
+        f"test_prediction.zero3_run({str(tmp_path / 'predict')!r});"
+        f"test_adapter_trainer.deepspeed_run({str(tmp_path / 'train')!r}, 3, False)"
+    )
+    outputs = run_ranks(["-c", call], 2)
+    assert all("DONE" in output for output in outputs), "\n".join(o[-3000:] for o in outputs)
+
+
+def tokens(text):
+    return prediction.SCORED_TOKEN.findall(text)
+
+
+def test_scored_tokens():
+    assert tokens("你好，world 3.5！") == ["你", "好", "，", "world", "3", ".", "5", "！"]
+    assert tokens("GPT模型v2") == ["GPT", "模", "型", "v2"]
+    assert tokens(" \n") == []
+
+
+def longest_common(one, other):
+    """Length of the longest common subsequence by its definition."""
+    if not one or not other:
+        return 0
+    if one[0] == other[0]:
+        return 1 + longest_common(one[1:], other[1:])
+    return max(longest_common(one[1:], other), longest_common(one, other[1:]))
+
+
+def test_rouge_l_against_its_definition():
+    rng = random.Random(0)
+    for _ in range(300):
+        one, other = (rng.choices("abc", k=rng.randint(0, 7)) for _ in range(2))
+        common = longest_common(one, other)
+        recall = common / len(other) if other else 0
+        precision = common / len(one) if one else 0
+        f1 = 2 * recall * precision / (recall + precision) if common else 0
+        assert prediction._rouge_l(one, other) == pytest.approx(100 * f1)
+
+
+def test_bleu4_by_hand():
+    reference = ["the", "cat", "sat", "on", "the", "mat"]
+    assert prediction._bleu4([(reference, reference)]) == pytest.approx(100)
+    # Matches of 5 of 6, 3 of 5, 2 of 4 and 1 of 3 n-grams, equal lengths.
+    found = ["the", "cat", "sat", "on", "a", "mat"]
+    expected = 100 * math.exp(sum(map(math.log, [5 / 6, 3 / 5, 2 / 4, 1 / 3])) / 4)
+    assert prediction._bleu4([(found, reference)]) == pytest.approx(expected)
+    # Too short by two words: all n-grams match, and the brevity penalty is exp(1 - 6 / 4).
+    assert prediction._bleu4([(reference[:4], reference)]) == pytest.approx(100 * math.exp(-0.5))
+    # Repeats count as often as the reference has them: 2 of 4, and no pair of words matches, of 3,
+    # 2 and 1, which count 1/2, 1/4 and 1/8.
+    expected = 100 * math.exp(sum(map(math.log, [2 / 4, 1 / 6, 1 / 8, 1 / 8])) / 4 + 1 - 6 / 4)
+    assert prediction._bleu4([(["the"] * 4, reference)]) == pytest.approx(expected)
+    assert prediction._bleu4([([], reference), (["the"], reference)]) == 0.0
+
+
+def test_no_pairs_no_scores():
+    assert prediction._score_predictions([]) == {}
+    assert prediction._score_predictions([("", "你好")]) == {"bleu4": 0.0, "rouge_l": 0.0}
+    assert prediction._score_predictions([("你好吗？", "你好吗？")])["bleu4"] == 100.0

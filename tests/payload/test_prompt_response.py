@@ -1,0 +1,304 @@
+"""Rows to features: what is read, skipped and refused, the cache, batching and the accuracy."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+datasets = pytest.importorskip("datasets")
+pytest.importorskip("transformers")
+import numpy as np
+import prompt_response
+from chatglm_encoding import encode_pair
+from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
+
+PATCHES = Path(prompt_response.__file__).parent
+
+
+def run_arguments(do_train=True, do_eval=False):
+    return types.SimpleNamespace(
+        do_train=do_train,
+        do_eval=do_eval,
+        main_process_first=lambda desc: contextlib.nullcontext(),
+    )
+
+
+def splits(**rows):
+    return datasets.DatasetDict(
+        {split: datasets.Dataset.from_list(given) for split, given in rows.items()}
+    )
+
+
+def row(prompt="a", response="b", **more):
+    return {"prompt": prompt, "response": response, **more}
+
+
+def encode(raw, tokenizer, data_args, **changes):
+    for name, value in changes.items():
+        setattr(data_args, name, value)
+    return encode_datasets(raw, encode_pair, tokenizer, data_args, run_arguments())
+
+
+def test_rows_become_what_encode_pair_says(tokenizer, data_args):
+    raw = splits(train=[row("hi", "yo", other=1), row("hello", "x" * 50, other=2)])
+    result = encode(raw, tokenizer, data_args)
+    assert type(result) is datasets.DatasetDict and list(result) == ["train"]
+    assert result["train"].column_names == ["input_ids", "labels"]
+    assert result["train"].to_list() == [
+        encode_pair(tokenizer, "hi", [], "yo", data_args),
+        encode_pair(tokenizer, "hello", [], "x" * 50, data_args),
+    ]
+
+
+@pytest.mark.parametrize("do_train", [False, True])
+@pytest.mark.parametrize("do_eval", [False, True])
+def test_only_needed_splits_are_encoded(tokenizer, data_args, do_train, do_eval):
+    # The test split could not be encoded: it has no response.
+    raw = splits(train=[row()], validation=[row()], test=[{"prompt": "a"}])
+    result = encode_datasets(
+        raw, encode_pair, tokenizer, data_args, run_arguments(do_train, do_eval)
+    )
+    assert ("train" in result, "validation" in result) == (do_train, do_eval)
+    assert "test" not in result
+
+
+def test_a_split_that_is_not_there_is_left_to_the_script(tokenizer, data_args):
+    assert "train" not in encode(splits(validation=[row()]), tokenizer, data_args)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_history(tokenizer, data_args, as_json):
+    rounds = [[], [["q", "r"]], [["q", "r"], ["s", "t"]], None]
+    cells = [json.dumps(value) if as_json and value is not None else value for value in rounds]
+    raw = splits(train=[row(history=cell) for cell in cells])
+    data_args.max_source_length = 90
+    result = encode(raw, tokenizer, data_args, history_column="history")["train"]
+    assert result.to_list() == [
+        encode_pair(tokenizer, "a", [tuple(pair) for pair in value or []], "b", data_args)
+        for value in rounds
+    ]
+    assert len({len(ids) for ids in result["input_ids"]}) == 3
+
+
+def test_a_csv_file(tokenizer, data_args, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text('prompt,response,history\na,b,"[[""q"", ""r""]]"\nc,d,\ne,,\n', "utf-8")
+    try:
+        raw = datasets.load_dataset("csv", data_files={"train": str(path)})
+    except Exception as error:
+        if "read_csv() got an unexpected keyword" in str(error.__cause__):
+            pytest.skip("this release of datasets cannot read csv files with this pandas")
+        raise
+    result = encode(raw, tokenizer, data_args, history_column="history")["train"]
+    assert result.to_list() == [
+        encode_pair(tokenizer, "a", [("q", "r")], "b", data_args),
+        encode_pair(tokenizer, "c", [], "d", data_args),
+    ]
+
+
+def test_blank_rows_are_skipped_and_counted(tokenizer, data_args, caplog):
+    blank = [row(prompt=None), row(response=None), row(prompt=""), row(response=" \n")]
+    result = encode(splits(train=[*blank, row(), *blank]), tokenizer, data_args)
+    assert len(result["train"]) == 1
+    assert "Split 'train': skipped 8 of 9 rows" in caplog.text
+
+
+def test_a_whole_batch_of_blank_rows_does_not_hurt(tokenizer, data_args):
+    # map() hands over 1000 rows at a time.
+    raw = splits(train=[row(prompt="")] * 1000 + [row()] * 3 + [row(prompt="")] * 1500)
+    assert len(encode(raw, tokenizer, data_args)["train"]) == 3
+
+
+def test_nothing_but_blank_rows_is_an_error(tokenizer, data_args):
+    with pytest.raises(ValueError, match="no usable row: in all 2 of them the prompt"):
+        encode(splits(train=[row(prompt=""), row(response="")]), tokenizer, data_args)
+
+
+def test_the_limit_counts_rows_of_the_data(tokenizer, data_args):
+    seen = []
+
+    def counting(*args):
+        seen.append(args[1])
+        return encode_pair(*args)
+
+    raw = splits(train=[row(prompt=""), *(row(prompt=f"p{i}") for i in range(50))])
+    data_args.max_train_samples = 3
+    result = encode_datasets(raw, counting, tokenizer, data_args, run_arguments())
+    assert len(result["train"]) == 2
+    assert set(seen) == {"a", "p0", "p1"}
+    assert len(encode(raw, tokenizer, data_args, max_train_samples=1000)["train"]) == 50
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([{"question": "a", "response": "b"}], "has no column 'prompt'; its columns are: question"),
+        ([row(), row(prompt="c", response="d")], "has no column 'history'"),
+        ([row(prompt=7, history=None)], "row 0, column 'prompt': expected text, found int 7."),
+        (
+            [row(response=["b"], history=None)],
+            "row 0, column 'response': expected text, found list",
+        ),
+        ([row(history="[]"), row(history="{")], "row 1, column 'history': expected JSON"),
+        ([row(history='"ab"')], "column 'history': expected a list of [prompt, response] pairs"),
+        ([row(history='["ab"]')], "expected a [prompt, response] pair, found str 'ab'"),
+        (
+            [row(history=[["a", "b"], ["c"]])],
+            "expected a [prompt, response] pair, found list ['c']",
+        ),
+        ([row(history=[["a", None]])], "expected a [prompt, response] pair"),
+        ([row(history="[[1, 2]]")], "expected a [prompt, response] pair, found list [1, 2]"),
+    ],
+)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_bad_data_is_named(tokenizer, data_args, rows, said, streaming):
+    raw = splits(train=rows)
+    if streaming:
+        raw = datasets.IterableDatasetDict({"train": raw["train"].to_iterable_dataset()})
+    with pytest.raises(ValueError) as error:
+        list(encode(raw, tokenizer, data_args, history_column="history")["train"])
+    assert "Split 'train'" in str(error.value) and said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_workers_give_the_same_rows_and_errors(tokenizer, data_args):
+    raw = splits(train=[row(prompt=f"p{i}") for i in range(20)])
+    alone = encode(raw, tokenizer, data_args, overwrite_cache=True)["train"].to_list()
+    assert (
+        encode(raw, tokenizer, data_args, preprocessing_num_workers=2)["train"].to_list() == alone
+    )
+    raw = splits(train=[row(history="[]")] * 7 + [row(history="?")])
+    with pytest.raises(ValueError, match="row 7, column 'history': expected JSON"):
+        encode(raw, tokenizer, data_args, history_column="history")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_streams(tokenizer, data_args, known):
+    rows = [row("hi", "yo"), row(prompt=""), row("b", "c"), row("d", "e")]
+    if known:
+        stream = datasets.Dataset.from_list(rows).to_iterable_dataset()
+    else:
+        stream = datasets.IterableDataset.from_generator(lambda: iter(rows))
+    assert (stream.features is not None) is known
+    raw = datasets.IterableDatasetDict({"train": stream})
+    result = encode(raw, tokenizer, data_args, max_train_samples=3)["train"]
+    assert isinstance(result, datasets.IterableDataset)
+    expected = [
+        encode_pair(tokenizer, *pair, data_args) for pair in [("hi", [], "yo"), ("b", [], "c")]
+    ]
+    assert [dict(found) for found in result] == expected
+    assert [dict(found) for found in result] == expected, "a stream can be read again"
+
+
+SCRIPT = """
+import contextlib, os, sys, types
+from dataclasses import dataclass
+sys.path.insert(0, {here!r})
+from test_lora import ToyTokenizer
+{modules}
+
+@dataclass
+class Arguments:
+    prompt_column: str = "prompt"
+    response_column: str = "response"
+    history_column: str = None
+    max_source_length: int = 40
+    max_target_length: int = 20
+    max_train_samples: int = None
+    max_eval_samples: int = None
+    preprocessing_num_workers: int = None
+    overwrite_cache: bool = False
+
+data_args = Arguments(max_eval_samples=int(sys.argv[2]))
+run = types.SimpleNamespace(
+    do_train=True, do_eval=False, main_process_first=lambda desc: contextlib.nullcontext()
+)
+raw = datasets.load_dataset("json", data_files={{"train": sys.argv[1]}})
+tokenizer = ToyTokenizer()
+if sys.argv[3] == "used":
+    tokenizer(["ab", "c"], padding=True)
+rows = encode_datasets(raw, encode_pair, tokenizer, data_args, run)["train"]
+print("CACHE", [os.path.basename(file["filename"]) for file in rows.cache_files])
+"""
+
+
+def test_other_processes_find_the_cache(tmp_path):
+    """As blocks of one script, run twice: hashes of strings, and so of sets, differ then."""
+    modules = [
+        (PATCHES / name).read_text("utf-8")
+        for name in ("prompt_response.py", "chatglm_encoding.py")
+    ]
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT.format(here=str(Path(__file__).parent), modules="\n".join(modules)))
+    rows = tmp_path / "rows.json"
+    rows.write_text("\n".join(json.dumps(row(prompt=f"p{i}")) for i in range(5)))
+    cache = tmp_path / "datasets"
+
+    def run(seed, *args):
+        environment = {
+            **os.environ,
+            "PYTHONHASHSEED": seed,
+            "HF_DATASETS_CACHE": str(cache),
+            "PYTHONPATH": str(PATCHES),
+        }
+        command = [sys.executable, str(script), str(rows), *args]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return next(line for line in done.stdout.splitlines() if line.startswith("CACHE"))
+
+    first = run("1", "5", "fresh")
+    made = {path: path.stat().st_mtime_ns for path in cache.rglob("cache-*.arrow")}
+    assert "cache-" in first and made
+    # Neither another seed, nor a limit that has no part in encoding, nor a tokenizer in use.
+    assert run("2", "6", "used") == first
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("cache-*.arrow")} == made
+
+
+def test_batches_are_padded_on_the_right(tokenizer, data_args):
+    rows = [
+        {"input_ids": [5, 6, 7], "labels": [-100, 6, 7]},
+        {"input_ids": [8], "labels": [8]},
+    ]
+    batch = PairCollator(tokenizer, data_args)(rows)
+    assert set(batch) == {"input_ids", "labels"}
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 0, 0]]
+    assert batch["labels"].tolist() == [[-100, 6, 7], [8, -100, -100]]
+    assert {tensor.dtype for tensor in batch.values()} == {torch.int64}
+
+    batch = PairCollator(tokenizer, data_args, pad_to_multiple_of=8)(rows)
+    assert batch["input_ids"].shape == batch["labels"].shape == (2, 8)
+
+    data_args.ignore_pad_token_for_loss = False
+    assert PairCollator(tokenizer, data_args)(rows)["labels"].tolist()[1] == [8, 0, 0]
+
+
+def test_an_attention_mask_is_padded_along(tokenizer, data_args):
+    rows = [{"input_ids": [5] * n, "labels": [5] * n, "attention_mask": [1] * n} for n in (2, 3)]
+    batch = PairCollator(tokenizer, data_args)(rows)
+    assert batch["attention_mask"].tolist() == [[1, 1, 0], [1, 1, 1]]
+
+
+def test_padding_falls_back_on_the_end_token(data_args):
+    rows = [{"input_ids": [5], "labels": [5]}, {"input_ids": [5, 6], "labels": [5, 6]}]
+    other = types.SimpleNamespace(pad_token_id=None, eos_token_id=9)
+    assert PairCollator(other, data_args)(rows)["input_ids"].tolist() == [[5, 9], [5, 6]]
+    other.eos_token_id = None
+    with pytest.raises(ValueError, match="neither a padding nor an end-of-text token"):
+        PairCollator(other, data_args)
+
+
+def test_accuracy_counts_response_tokens_only():
+    references = np.array([-100, -100, 3, 4, 5, -100])
+    predictions = np.array([-100, 7, 3, 0, 5, 9])
+    metric = ResponseAccuracy()
+    assert metric.compute(predictions=predictions, references=references) == {"accuracy": 2 / 3}
+    assert metric.compute(predictions=[1], references=[-100]) == {"accuracy": 0.0}
+    ignoring = ResponseAccuracy(ignored=(-100, 3))
+    assert ignoring.compute(predictions=predictions, references=references) == {"accuracy": 0.5}
+    assert type(metric.compute(predictions=[1], references=[1])["accuracy"]) is float
