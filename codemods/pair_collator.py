@@ -1,0 +1,30 @@
+"""Batches are padded by the pair collator.
+
+    Trainer(…, data_collator=default_data_collator, …)
+        →  Trainer(…, data_collator=PairCollator(tokenizer, data_args), …)
+"""
+
+from __future__ import annotations
+
+from .patch import Patch
+from .script import Script
+from .syntax import add_argument, expression
+
+
+def apply(patch: Patch) -> None:
+    a = patch.anchors
+    made = f"PairCollator({a.tokenizer}, {a.data_args})"
+    given = a.keyword(a.trainer_call, "data_collator")
+    what = "batches are padded by the pair collator"
+    if given is not None:
+        patch.replace(given.value, expression(made), what)
+    else:
+        patch.change(a.trainer_call, add_argument(f"data_collator={made}"), what, made)
+
+
+def verify(script: Script) -> None:
+    trainer = script.one_call("AdapterTrainer")
+    made = script.keywords(trainer).get("data_collator")
+    script.require(
+        made in script.calls("PairCollator", script.main), "the Trainer pads with PairCollator", trainer
+    )

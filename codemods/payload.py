@@ -1,0 +1,69 @@
+"""Read the payload modules of ``patches/`` as text to graft."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+PATCHES = Path(__file__).resolve().parent.parent / "patches"
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One payload module.
+
+    ``code`` is its text after the imports, unchanged but for the ``logger`` line, which upstream's
+    script has too. ``imports`` maps each imported local name to (module, name or None).
+    """
+
+    module: str
+    code: str
+    imports: dict[str, tuple[str, str | None]]
+    names: frozenset[str]  # bound at module level
+    used: frozenset[str]  # every name that is read
+
+    def methods(self, cls: str) -> set[str]:
+        for node in ast.parse(self.code).body:
+            if isinstance(node, ast.ClassDef) and node.name == cls:
+                return {n.name for n in node.body if isinstance(n, ast.FunctionDef)}
+        return set()
+
+
+def _is_logger(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "logger"
+
+
+def read(module: str, folder: Path = PATCHES) -> Payload:
+    text = (folder / f"{module}.py").read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    lines = text.splitlines(keepends=True)
+    imports: dict[str, tuple[str, str | None]] = {}
+    cut = 0
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            for a in node.names:
+                imports[a.asname or a.name.split(".")[0]] = (a.name, None)
+        elif isinstance(node, ast.ImportFrom):
+            for a in node.names:
+                imports[a.asname or a.name] = (node.module, a.name)
+        elif not (isinstance(node, ast.Expr) and node is tree.body[0]) and not _is_logger(node):
+            break
+        cut = node.end_lineno
+    code = "".join(lines[cut:]).strip("\n") + "\n"
+    names = {
+        n
+        for node in tree.body[1:]
+        if not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_logger(node)
+        for n in _bound(node)
+    }
+    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    return Payload(module, code, imports, frozenset(names), frozenset(used))
+
+
+def _bound(node: ast.stmt) -> list[str]:
+    if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        return [node.name]
+    if isinstance(node, ast.Assign):
+        return [t.id for t in node.targets if isinstance(t, ast.Name)]
+    return []

@@ -1,0 +1,51 @@
+"""``--do_predict`` answers the test prompts after evaluation.
+
+    if training_args.do_eval:                  if training_args.do_eval:
+        … trainer.evaluate() …                     … trainer.evaluate() …
+                                            →  if training_args.do_predict:
+                                            →      predict_responses(trainer, …)
+"""
+
+from __future__ import annotations
+
+import ast
+
+from .anchors import dotted
+from .patch import Patch
+from .script import Script
+
+
+def apply(patch: Patch) -> None:
+    a = patch.anchors
+    patch.graft(before=a.main)
+    evaluations = [c for c in a.method_calls("evaluate") if dotted(c.func.value) == a.trainer]
+    if not evaluations:
+        raise patch.refuse(
+            f"found no call of {a.trainer}.evaluate", a.method_calls("evaluate", "train")
+        )
+    arguments = f"{a.model_args}, {a.data_args}, {a.training_args}"
+    patch.insert_after(
+        a.step(evaluations[-1]),
+        f"if {a.training_args}.do_predict:\n"
+        f"    predict_responses({a.trainer}, {a.tokenizer}, build_prompt, {a.raw_datasets}, {arguments})\n",
+        "prediction follows evaluation",
+    )
+
+
+def verify(script: Script) -> None:
+    call = script.one_call("predict_responses")
+    step = script.step(call)
+    script.require(
+        isinstance(step, ast.If)
+        and isinstance(step.test, ast.Attribute)
+        and step.test.attr == "do_predict"
+        and len(step.body) == 1
+        and not step.orelse,
+        "prediction runs if and only if --do_predict",
+        step,
+    )
+    late = [c for c in script.calls("train", script.main) if c.lineno > call.lineno]
+    late += [c for c in script.calls("evaluate", script.main) if c.lineno > call.lineno]
+    script.require(not late, "prediction comes after training and evaluation", *late)
+    trainer = script.assigned(script.one_call("AdapterTrainer"))
+    script.require(call.args[0].id in trainer, "prediction uses the trained model", call)

@@ -1,0 +1,34 @@
+"""Token accuracy is computed here, over response tokens, without asking the hub for a script.
+
+    metric = evaluate.load("accuracy")  →  metric = ResponseAccuracy()
+"""
+
+from __future__ import annotations
+
+from .patch import Patch
+from .script import Script
+from .syntax import expression, string
+
+
+def apply(patch: Patch) -> None:
+    a = patch.anchors
+    near = [c for c in a.method_calls("load", "compute")]
+    call = a.one(
+        a.calls_to("evaluate.load"), "call of evaluate.load", near, "It gives the accuracy metric"
+    )
+    if not call.args or string(call.args[0].value) != "accuracy":
+        raise patch.refuse('evaluate.load to be given "accuracy"', [call])
+    patch.replace(call, expression("ResponseAccuracy()"), "accuracy over response tokens, offline")
+
+
+def verify(script: Script) -> None:
+    metric = script.assigned(script.one_call("ResponseAccuracy"))
+    script.require(not script.calls("evaluate.load"), "no metric is loaded from the hub")
+    uses = [c for c in script.calls("compute", script.main) if c.func.value.id in metric]
+    script.require(uses, "the metric is computed")
+    for use in uses:
+        script.require(
+            {k.arg for k in use.keywords} == {"predictions", "references"},
+            "the metric gets predictions and references",
+            use,
+        )

@@ -1,0 +1,77 @@
+"""Small, layout-keeping changes to libcst nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import libcst as cst
+
+
+def expression(code: str) -> cst.BaseExpression:
+    return cst.parse_expression(code)
+
+
+def statements(code: str, blank_line: bool = False) -> list[cst.BaseStatement]:
+    """Parse statements; ``blank_line`` puts an empty line before the first."""
+    body = list(cst.parse_module(code).body)
+    if blank_line:
+        body[0] = body[0].with_changes(leading_lines=[cst.EmptyLine(indent=False)])
+    return body
+
+
+def _appended(items: list, new, opening: cst.BaseParenthesizableWhitespace) -> list:
+    """``items`` and ``new``; where items end in a comma and a line break, so does ``new``."""
+    if not items:
+        return [new]
+    last = items[-1]
+    closing = last.comma.whitespace_after if isinstance(last.comma, cst.Comma) else None
+    if not isinstance(closing, cst.ParenthesizedWhitespace):
+        return [*items[:-1], last.with_changes(comma=cst.MaybeSentinel.DEFAULT), new]
+    inner = opening.last_line if isinstance(opening, cst.ParenthesizedWhitespace) else closing.last_line
+    between = closing.with_changes(last_line=inner)
+    ending = cst.ParenthesizedWhitespace(indent=closing.indent, last_line=closing.last_line)
+    return [
+        *items[:-1],
+        last.with_changes(comma=cst.Comma(whitespace_after=between)),
+        new.with_changes(comma=cst.Comma(whitespace_after=ending)),
+    ]
+
+
+def add_argument(code: str) -> Callable[[cst.Call], cst.Call]:
+    """Edit: the call with one more argument at its end, written as ``code`` (``x=1``, ``**x``)."""
+    new = cst.parse_expression(f"f({code})").args[0]
+
+    def edit(call: cst.Call) -> cst.Call:
+        return call.with_changes(args=_appended(list(call.args), new, call.whitespace_before_args))
+
+    return edit
+
+
+def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
+    """Edit: the dict display with one more entry at its end."""
+    new = cst.DictElement(cst.SimpleString(f'"{key}"'), cst.parse_expression(value))
+
+    def edit(display: cst.Dict) -> cst.Dict:
+        opening = display.lbrace.whitespace_after
+        return display.with_changes(elements=_appended(list(display.elements), new, opening))
+
+    return edit
+
+
+def add_base(name: str) -> Callable[[cst.ClassDef], cst.ClassDef]:
+    """Edit: the class with one more base class, after those it has."""
+
+    def edit(node: cst.ClassDef) -> cst.ClassDef:
+        return node.with_changes(
+            bases=[*node.bases, cst.Arg(cst.Name(name))], lpar=cst.LeftParen(), rpar=cst.RightParen()
+        )
+
+    return edit
+
+
+def string(node: cst.CSTNode | None) -> str | None:
+    """The value of a plain string literal, else None."""
+    if isinstance(node, cst.SimpleString):
+        value = node.evaluated_value
+        return value if isinstance(value, str) else None
+    return None
