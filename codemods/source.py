@@ -40,7 +40,8 @@ def fields(node: cst.CSTNode) -> tuple[str, ...]:
     """Names of the fields that carry meaning (not spaces, commas or brackets)."""
     kind = type(node)
     if kind not in _FIELDS:
-        _FIELDS[kind] = tuple(f for f in kind.__dataclass_fields__ if not f.startswith(_LAYOUT))
+        names = kind.__dataclass_fields__
+        _FIELDS[kind] = tuple(f for f in names if not f.startswith((*_LAYOUT, "__")))
     return _FIELDS[kind]
 
 
