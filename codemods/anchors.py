@@ -12,7 +12,7 @@ from functools import cached_property
 import libcst as cst
 
 from .refusal import Refusal
-from .source import Source, children, walk
+from .source import Source, children
 from .syntax import string
 
 _PARSES = ("parse_args_into_dataclasses", "parse_json_file", "parse_yaml_file", "parse_dict")
@@ -260,9 +260,25 @@ class Anchors:
 
     def reads(self, name: str, within: cst.CSTNode) -> list[cst.Name]:
         """Places in ``within`` where ``name`` is used (also inside nested functions)."""
-        return [
-            n for n in walk(within) if isinstance(n, cst.Name) and n.value == name and self.is_read(n)
-        ]
+        return [n for n in self._reads.get(name, ()) if self.source.inside(n, within)]
+
+    @cached_property
+    def _reads(self) -> dict[str, list[cst.Name]]:
+        out: dict[str, list[cst.Name]] = {}
+        for n in self.source.nodes:
+            if isinstance(n, cst.Name) and self.is_read(n):
+                out.setdefault(n.value, []).append(n)
+        return out
+
+    @cached_property
+    def _bindings(self) -> dict[str, list[cst.CSTNode]]:
+        """Name → the nodes that bind it anywhere in main()."""
+        out: dict[str, list[cst.CSTNode]] = {}
+        for n in self.source.below(self.main):
+            for target in _targets(n):
+                for t in _names_in(target):
+                    out.setdefault(t.value, []).append(n)
+        return out
 
     def is_read(self, name: cst.Name) -> bool:
         above = self.source.parent(name)
@@ -369,11 +385,7 @@ class Anchors:
 
     def dict_display(self, name: str) -> cst.Dict | None:
         """The dict display that ``name`` is bound to, if that's its only binding in main()."""
-        bindings = [
-            n
-            for n in walk(self.main)
-            if any(t.value == name for target in _targets(n) for t in _names_in(target))
-        ]
+        bindings = self._bindings.get(name, [])
         if len(bindings) == 1 and isinstance(bindings[0], (cst.Assign, cst.AnnAssign)):
             value = bindings[0].value
             return value if isinstance(value, cst.Dict) else None

@@ -20,7 +20,6 @@ import libcst as cst
 from .anchors import Anchors, dotted, own_nodes
 from .patch import Patch
 from .script import Script
-from .source import walk
 from .syntax import statements
 
 LOGS = ("debug", "info", "warning", "warning_once", "warn", "error")
@@ -70,6 +69,7 @@ def _slice(a: Anchors, seeds: list[cst.BaseStatement]) -> list[cst.BaseStatement
     keep |= {a.model_args, a.data_args, a.training_args}
     doomed = list(seeds)
     reads = {id(s): _read_names(a, s) for s in body}
+    binds = {id(s): a.bound(s) for s in body}
     candidates = body[: body.index(seeds[-1])]
     grew = True
     while grew:
@@ -77,7 +77,7 @@ def _slice(a: Anchors, seeds: list[cst.BaseStatement]) -> list[cst.BaseStatement
         for step in reversed(candidates):
             if any(step is d for d in doomed):
                 continue
-            bound = a.bound(step)
+            bound = binds[id(step)]
             inside = set().union(*(reads[id(d)] for d in doomed))
             outside = set().union(
                 *(reads[id(s)] for s in body if s is not step and not any(s is d for d in doomed))
@@ -89,7 +89,7 @@ def _slice(a: Anchors, seeds: list[cst.BaseStatement]) -> list[cst.BaseStatement
 
 
 def _read_names(a: Anchors, step: cst.BaseStatement) -> set[str]:
-    return {n.value for n in walk(step) if isinstance(n, cst.Name) and a.is_read(n)}
+    return {n.value for n in a.source.below(step) if isinstance(n, cst.Name) and a.is_read(n)}
 
 
 def _only_binds(a: Anchors, step: cst.BaseStatement) -> bool:

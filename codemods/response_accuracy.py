@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .patch import Patch
-from .script import Script
+from .script import Script, dotted
 from .syntax import expression, string
 
 
@@ -24,7 +24,8 @@ def apply(patch: Patch) -> None:
 def verify(script: Script) -> None:
     metric = script.assigned(script.one_call("ResponseAccuracy"))
     script.require(not script.calls("evaluate.load"), "no metric is loaded from the hub")
-    uses = [c for c in script.calls("compute", script.main) if c.func.value.id in metric]
+    computes = script.calls("compute", script.main)
+    uses = [c for c in computes if dotted(getattr(c.func, "value", None)) in metric]
     script.require(uses, "the metric is computed")
     for use in uses:
         script.require(

@@ -15,6 +15,7 @@ class Script:
     def __init__(self, text: str):
         self.text = text
         self.tree = ast.parse(text)
+        self._calls: dict[int, list[tuple[str, ast.Call]]] = {}
         self.all = list(ast.walk(self.tree))
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
         self.functions = {n.name: n for n in self.tree.body if isinstance(n, ast.FunctionDef)}
@@ -31,13 +32,12 @@ class Script:
 
     def calls(self, name: str, within: ast.AST | None = None) -> list[ast.Call]:
         """Calls whose dotted name is ``name`` or ends in ``.name``, in source order."""
-        nodes = self.all if within is None else ast.walk(within)
-        found = [
-            n
-            for n in nodes
-            if isinstance(n, ast.Call) and f".{dotted(n.func)}".endswith(f".{name}")
-        ]
-        return sorted(found, key=lambda c: (c.lineno, c.col_offset))
+        within = within or self.tree
+        if id(within) not in self._calls:
+            nodes = self.all if within is self.tree else ast.walk(within)
+            found = [(f".{_called(n.func)}", n) for n in nodes if isinstance(n, ast.Call)]
+            self._calls[id(within)] = sorted(found, key=lambda c: (c[1].lineno, c[1].col_offset))
+        return [call for full, call in self._calls[id(within)] if full.endswith(f".{name}")]
 
     def one_call(self, name: str) -> ast.Call:
         found = self.calls(name, self.main)
@@ -123,6 +123,13 @@ class Script:
         for cls in self.parsed():
             collect(cls)
         return out
+
+
+def _called(func: ast.AST) -> str:
+    """``dotted``; of ``f().g`` and the like at least ``.g``, so that no method call hides."""
+    if isinstance(func, ast.Attribute):
+        return f"{_called(func.value)}.{func.attr}"
+    return dotted(func)
 
 
 def dotted(node: ast.AST) -> str:

@@ -55,15 +55,6 @@ def children(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
             yield from (item for item in value if isinstance(item, cst.CSTNode))
 
 
-def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """``node`` and everything below it, in source order."""
-    stack = [node]
-    while stack:
-        node = stack.pop()
-        yield node
-        stack.extend(reversed(list(children(node))))
-
-
 _STATEMENT = (cst.BaseSmallStatement, cst.BaseCompoundStatement)
 
 
@@ -98,6 +89,14 @@ class Source:
             for child in below:
                 self._parent[id(child)] = node
             stack.extend(reversed(below))
+        self._end = {id(n): self._position[id(n)] + 1 for n in self.nodes}
+        for node in reversed(self.nodes[1:]):
+            above = id(self._parent[id(node)])
+            self._end[above] = max(self._end[above], self._end[id(node)])
+
+    def below(self, node: cst.CSTNode) -> list[cst.CSTNode]:
+        """``node`` and everything below it, in source order, out of the index."""
+        return self.nodes[self._position[id(node)] : self._end[id(node)]]
 
     def _statement_lines(self) -> dict[int, tuple[int, int]]:
         """First and last line of each statement, from the standard library's own parse."""
@@ -121,7 +120,8 @@ class Source:
         return self._position[id(a)] < self._position[id(b)]
 
     def inside(self, node: cst.CSTNode, outer: cst.CSTNode) -> bool:
-        return node is outer or any(a is outer for a in self.ancestors(node))
+        first = self._position[id(outer)]
+        return first <= self._position[id(node)] < self._end[id(outer)]
 
     def lines(self, node: cst.CSTNode) -> tuple[int, int]:
         """First and last upstream line of the statement that ``node`` is or stands in."""

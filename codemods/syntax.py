@@ -52,8 +52,17 @@ def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
     new = cst.DictElement(cst.SimpleString(f'"{key}"'), cst.parse_expression(value))
 
     def edit(display: cst.Dict) -> cst.Dict:
+        items = list(display.elements)
+        if not items or not isinstance(items[-1].comma, cst.Comma):
+            return display.with_changes(elements=[*items, new])
         opening = display.lbrace.whitespace_after
-        return display.with_changes(elements=_appended(list(display.elements), new, opening))
+        if isinstance(opening, cst.ParenthesizedWhitespace):  # without a comment that stands there
+            opening = opening.with_changes(first_line=cst.TrailingWhitespace(), empty_lines=())
+        after = items[-1].comma.whitespace_after
+        if isinstance(after, cst.ParenthesizedWhitespace):
+            opening = after.with_changes(last_line=getattr(opening, "last_line", after.last_line))
+        last = items[-1].with_changes(comma=cst.Comma(whitespace_after=opening))
+        return display.with_changes(elements=[*items[:-1], last, new.with_changes(comma=cst.Comma())])
 
     return edit
 
