@@ -1,6 +1,6 @@
 """Checkpoints hold the adapter, not the base model.
 
-    trainer = Trainer(…)  →  trainer = AdapterTrainer(…)
+trainer = Trainer(…)  →  trainer = AdapterTrainer(…)
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from .script import Script
 def apply(patch: Patch) -> None:
     a = patch.anchors
     patch.graft(before=a.main)
-    patch.replace(a.trainer_call.func, cst.Name("AdapterTrainer"), "the Trainer saves the adapter only")
+    patch.replace(
+        a.trainer_call.func, cst.Name("AdapterTrainer"), "the Trainer saves the adapter only"
+    )
 
 
 def verify(script: Script) -> None:

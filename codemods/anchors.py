@@ -28,18 +28,21 @@ def dotted(node: cst.CSTNode) -> str | None:
     return None
 
 
-def _targets(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+_TARGETS = {
+    cst.Assign: lambda n: [t.target for t in n.targets],
+    **dict.fromkeys(
+        (cst.AnnAssign, cst.AugAssign, cst.For, cst.CompFor, cst.NamedExpr), lambda n: [n.target]
+    ),
+    cst.WithItem: lambda n: [n.asname.name] if n.asname else [],
+    cst.ExceptHandler: lambda n: [n.name.name] if n.name else [],
+    **dict.fromkeys((cst.FunctionDef, cst.ClassDef), lambda n: [n.name]),
+}
+
+
+def _targets(node: cst.CSTNode) -> list[cst.CSTNode]:
     """The target expressions that a node binds by itself (not by what stands inside it)."""
-    if isinstance(node, cst.Assign):
-        yield from (t.target for t in node.targets)
-    elif isinstance(node, (cst.AnnAssign, cst.AugAssign, cst.For, cst.CompFor, cst.NamedExpr)):
-        yield node.target
-    elif isinstance(node, cst.WithItem) and node.asname is not None:
-        yield node.asname.name
-    elif isinstance(node, cst.ExceptHandler) and node.name is not None:
-        yield node.name.name
-    elif isinstance(node, (cst.FunctionDef, cst.ClassDef)):
-        yield node.name
+    find = _TARGETS.get(type(node))
+    return find(node) if find else []
 
 
 def _names_in(target: cst.CSTNode) -> Iterator[cst.Name]:
@@ -290,12 +293,16 @@ class Anchors:
             return above.name is not name
         if isinstance(above, (cst.ImportAlias, cst.AsName, cst.FunctionDef, cst.ClassDef)):
             return False
-        if isinstance(above, (cst.AssignTarget, cst.AnnAssign, cst.NamedExpr, cst.For, cst.CompFor)):
+        if isinstance(
+            above, (cst.AssignTarget, cst.AnnAssign, cst.NamedExpr, cst.For, cst.CompFor)
+        ):
             return above.target is not name
         node = name
         while isinstance(above, (cst.Element, cst.Tuple, cst.List)):
             node, above = above, self.source.parent(above)
-        return not (isinstance(above, (cst.AssignTarget, cst.For, cst.CompFor)) and above.target is node)
+        return not (
+            isinstance(above, (cst.AssignTarget, cst.For, cst.CompFor)) and above.target is node
+        )
 
     def target_of(self, call: cst.CSTNode, what: str) -> str:
         """The one name that a call's result is assigned to."""
@@ -321,7 +328,9 @@ class Anchors:
 
     def loads(self, cls: str) -> list[cst.Call]:
         """Calls that load ``transformers.cls``, pretrained or from a config."""
-        return self.calls_to(f"transformers.{cls}.from_pretrained", f"transformers.{cls}.from_config")
+        return self.calls_to(
+            f"transformers.{cls}.from_pretrained", f"transformers.{cls}.from_config"
+        )
 
     @cached_property
     def config(self) -> str:
@@ -410,7 +419,9 @@ class Anchors:
                 continue
             name = dotted(arg.value) or ""
             display = arg.value if isinstance(arg.value, cst.Dict) else self.dict_display(name)
-            if display is None or any(isinstance(e, cst.StarredDictElement) for e in display.elements):
+            if display is None or any(
+                isinstance(e, cst.StarredDictElement) for e in display.elements
+            ):
                 raise Refusal(
                     "every ** of this call to be one dict written out in main(), with all its keys",
                     [self.source.candidate(call)],

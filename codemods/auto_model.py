@@ -1,7 +1,7 @@
 """ChatGLM's config maps AutoModel and not AutoModelForCausalLM.
 
-    AutoModelForCausalLM.from_pretrained(…)  →  AutoModel.from_pretrained(…)
-    AutoModelForCausalLM.from_config(…)      →  AutoModel.from_config(…)
+AutoModelForCausalLM.from_pretrained(…)  →  AutoModel.from_pretrained(…)
+AutoModelForCausalLM.from_config(…)      →  AutoModel.from_config(…)
 """
 
 from __future__ import annotations
@@ -28,12 +28,16 @@ def apply(patch: Patch) -> None:
         return
     for node in patch.source.nodes:
         if isinstance(node, cst.ImportAlias) and node.name.value == OLD:
-            patch.change(node, lambda n: n.with_changes(name=cst.Name(NEW), asname=None), "its import", NEW)
+            patch.change(
+                node, lambda n: n.with_changes(name=cst.Name(NEW), asname=None), "its import", NEW
+            )
 
 
 def verify(script: Script) -> None:
     script.require(script.calls(f"{NEW}.from_pretrained", script.main), f"{NEW} loads the model")
     left = [n for n in script.all if isinstance(n, (ast.Name, ast.Attribute)) and OLD in dotted(n)]
     script.require(not left, f"{OLD} is not used", *left)
-    script.require(OLD not in {a.name for n in script.all if isinstance(n, ast.ImportFrom) for a in n.names},
-                   f"{OLD} is not imported")
+    script.require(
+        OLD not in {a.name for n in script.all if isinstance(n, ast.ImportFrom) for a in n.names},
+        f"{OLD} is not imported",
+    )

@@ -39,7 +39,8 @@ def verify(script: Script) -> None:
     own = [n for n in script.classes[name].body if getattr(n, "name", "") == "__post_init__"]
     for method in own:
         script.require(
-            script.text.splitlines()[method.body[0].lineno - 1].strip() == "super().__post_init__()",
+            script.text.splitlines()[method.body[0].lineno - 1].strip()
+            == "super().__post_init__()",
             "the base class's checks run before upstream's",
             method,
         )

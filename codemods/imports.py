@@ -37,7 +37,9 @@ def _body_names(module: cst.Module) -> set[str]:
 def _without(line: cst.SimpleStatementLine, gone: set[str]) -> cst.SimpleStatementLine | None:
     small = []
     for node in line.body:
-        if isinstance(node, (cst.Import, cst.ImportFrom)) and not isinstance(node.names, cst.ImportStar):
+        if isinstance(node, (cst.Import, cst.ImportFrom)) and not isinstance(
+            node.names, cst.ImportStar
+        ):
             keep = [a for a in node.names if _local(a) not in gone]
             if len(keep) < len(node.names):
                 if not keep:
@@ -48,7 +50,9 @@ def _without(line: cst.SimpleStatementLine, gone: set[str]) -> cst.SimpleStateme
     return line.with_changes(body=small) if small else None
 
 
-def drop_unused(module: cst.Module, source: Source, payload: list[Payload]) -> tuple[cst.Module, list[str]]:
+def drop_unused(
+    module: cst.Module, source: Source, payload: list[Payload]
+) -> tuple[cst.Module, list[str]]:
     """Drop the top-level imports that upstream used and the edited script doesn't."""
     mine = set().union(*(p.used for p in payload)) if payload else set()
     gone = _body_names(source.module) - _body_names(module) - mine
@@ -58,7 +62,8 @@ def drop_unused(module: cst.Module, source: Source, payload: list[Payload]) -> t
             imported = {
                 _local(a)
                 for n in statement.body
-                if isinstance(n, (cst.Import, cst.ImportFrom)) and not isinstance(n.names, cst.ImportStar)
+                if isinstance(n, (cst.Import, cst.ImportFrom))
+                and not isinstance(n.names, cst.ImportStar)
                 for a in n.names
             }
             if imported & gone:
@@ -81,7 +86,13 @@ def needed(payload: list[Payload], anchors: Anchors, dropped: list[str]) -> str:
     wanted: dict[str, tuple[str, str | None]] = {}
     for p in payload:
         for local, (module, name) in p.imports.items():
-            full = module if name is None and local == module else f"{module}.{name}" if name else module
+            full = (
+                module
+                if name is None and local == module
+                else f"{module}.{name}"
+                if name
+                else module
+            )
             have = anchors.imports.get(local)
             if wanted.setdefault(local, (module, name)) != (module, name):
                 raise Refusal(f"payload modules agree on what {local!r} is")
@@ -92,8 +103,14 @@ def needed(payload: list[Payload], anchors: Anchors, dropped: list[str]) -> str:
                     )
                 continue
             if name is None:
-                plain.add(f"import {module}" + (f" as {local}" if local != module.split('.')[0] else ""))
+                plain.add(
+                    f"import {module}" + (f" as {local}" if local != module.split(".")[0] else "")
+                )
             else:
-                froms.setdefault(module, set()).add(name + (f" as {local}" if local != name else ""))
-    lines = sorted(plain) + [f"from {m} import {', '.join(sorted(n))}" for m, n in sorted(froms.items())]
+                froms.setdefault(module, set()).add(
+                    name + (f" as {local}" if local != name else "")
+                )
+    lines = sorted(plain) + [
+        f"from {m} import {', '.join(sorted(n))}" for m, n in sorted(froms.items())
+    ]
     return "\n".join(lines)

@@ -1,9 +1,9 @@
 """The model is wrapped with LoRA once it is loaded and its embeddings are resized.
 
-    class ModelArguments:                   →  class ModelArguments(LoraArguments):
-    if len(tokenizer) > embedding_size:        if len(tokenizer) > embedding_size:
-        model.resize_token_embeddings(…)           model.resize_token_embeddings(…)
-                                            →  model = add_lora(model, model_args, training_args)
+class ModelArguments:                   →  class ModelArguments(LoraArguments):
+if len(tokenizer) > embedding_size:        if len(tokenizer) > embedding_size:
+    model.resize_token_embeddings(…)           model.resize_token_embeddings(…)
+                                        →  model = add_lora(model, model_args, training_args)
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ BASE = "LoraArguments"
 def apply(patch: Patch) -> None:
     a = patch.anchors
     patch.graft(before=a.first_argument_class)
-    patch.change(a.model_class.name, lambda n: n, "the model arguments get a base class", f"({BASE})")
+    patch.change(
+        a.model_class.name, lambda n: n, "the model arguments get a base class", f"({BASE})"
+    )
     patch.edits.update(a.model_class, add_base(BASE))
     resizes = a.method_calls("resize_token_embeddings")
     resizes = [c for c in resizes if dotted(c.func.value) == a.model]

@@ -1,7 +1,7 @@
 """Batches are padded by the pair collator.
 
-    Trainer(…, data_collator=default_data_collator, …)
-        →  Trainer(…, data_collator=PairCollator(tokenizer, data_args), …)
+Trainer(…, data_collator=default_data_collator, …)
+    →  Trainer(…, data_collator=PairCollator(tokenizer, data_args), …)
 """
 
 from __future__ import annotations
@@ -26,5 +26,7 @@ def verify(script: Script) -> None:
     trainer = script.one_call("AdapterTrainer")
     made = script.keywords(trainer).get("data_collator")
     script.require(
-        made in script.calls("PairCollator", script.main), "the Trainer pads with PairCollator", trainer
+        made in script.calls("PairCollator", script.main),
+        "the Trainer pads with PairCollator",
+        trainer,
     )

@@ -101,7 +101,9 @@ def _only_binds(a: Anchors, step: cst.BaseStatement) -> bool:
             return False
         if isinstance(node, cst.Expr) and not _is_log(node.value):
             return False
-        if isinstance(node, cst.AssignTarget) and not isinstance(node.target, (cst.Name, cst.Tuple)):
+        if isinstance(node, cst.AssignTarget) and not isinstance(
+            node.target, (cst.Name, cst.Tuple)
+        ):
             return False
         if isinstance(node, cst.AugAssign) and not isinstance(node.target, cst.Name):
             return False
@@ -153,7 +155,9 @@ def verify(script: Script) -> None:
     names = script.assigned(call)
     script.require(names, "the encoded data is bound to a name", call)
     for name in names:
-        again = [b for b in script.bindings(name) if not call.lineno - 1 <= b.lineno <= call.end_lineno]
+        again = [
+            b for b in script.bindings(name) if not call.lineno - 1 <= b.lineno <= call.end_lineno
+        ]
         script.require(not again, f"{name} is bound once, to the encoded data", *again)
     maps = [c for c in script.calls("map", script.main) if isinstance(c.func, ast.Attribute)]
     script.require(not maps, "nothing else maps the data", *maps)

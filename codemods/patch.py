@@ -17,7 +17,7 @@ from .syntax import statements
 
 @dataclass(frozen=True)
 class Change:
-    """One edit: ``kind`` is changed, added or removed; ``lines`` are upstream's."""
+    """One edit: ``kind`` is changed, added before, added after or removed; lines are upstream's."""
 
     kind: str
     where: str
@@ -40,7 +40,9 @@ class Patch:
     def source(self):
         return self.edits.source
 
-    def _record(self, kind: str, node: cst.CSTNode, what: str, code: str = "", old: str = "") -> None:
+    def _record(
+        self, kind: str, node: cst.CSTNode, what: str, code: str = "", old: str = ""
+    ) -> None:
         digest = hashlib.sha256(old.encode()).hexdigest()[:12] if old else ""
         where, lines = self.source.where(node), self.source.lines(node)
         self.changes.append(Change(kind, where, lines, what, code, digest))
@@ -55,11 +57,11 @@ class Patch:
         self.edits.replace(node, new)
 
     def insert_after(self, statement: cst.BaseStatement, code: str, what: str) -> None:
-        self._record("added", statement, what, code)
+        self._record("added after", statement, what, code)
         self.edits.insert_after(statement, statements(code, blank_line=True))
 
     def insert_before(self, statement: cst.BaseStatement, code: str, what: str) -> None:
-        self._record("added", statement, what, code)
+        self._record("added before", statement, what, code)
         self.edits.insert_before(statement, statements(code))
 
     def remove(self, statement: cst.BaseStatement, what: str) -> None:

@@ -1,6 +1,6 @@
 """Functions that other patches' calls name: nothing of upstream changes.
 
-    (nothing)  →  def build_prompt(…), def encode_pair(…)
+(nothing)  →  def build_prompt(…), def encode_pair(…)
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """``--do_predict`` answers the test prompts after evaluation.
 
-    if training_args.do_eval:                  if training_args.do_eval:
-        … trainer.evaluate() …                     … trainer.evaluate() …
-                                            →  if training_args.do_predict:
-                                            →      predict_responses(trainer, …)
+if training_args.do_eval:                  if training_args.do_eval:
+    … trainer.evaluate() …                     … trainer.evaluate() …
+                                        →  if training_args.do_predict:
+                                        →      predict_responses(trainer, …)
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ class Refusal(Exception):
     """A codemod cannot place or vouch for its edit, so no script may be written.
 
     ``patch`` is filled in by whoever runs the series; the codemod states what it
-    ``looked_for``, what came ``nearest`` (with upstream's line numbers) and a ``hint``.
+    ``looked_for``, what came ``nearest`` (with upstream's line numbers) and a ``hint``. Where
+    several patches of a series refuse, the first carries the others in ``also``.
     """
 
     def __init__(self, looked_for: str, nearest: list[Candidate] | None = None, hint: str = ""):
@@ -29,8 +30,10 @@ class Refusal(Exception):
         self.looked_for = looked_for
         self.nearest = nearest or []
         self.hint = hint
+        self.also: list[Refusal] = []
 
     def __str__(self) -> str:
         nearest = "; ".join(map(str, self.nearest)) or "nothing like it"
         hint = f". {self.hint}" if self.hint else ""
-        return f"patch {self.patch!r} does not apply: {self.looked_for}; nearest: {nearest}{hint}"
+        who = f"patch {self.patch!r} does not apply" if self.patch else "the series does not apply"
+        return f"{who}: {self.looked_for}; nearest: {nearest}{hint}"

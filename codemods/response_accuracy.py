@@ -1,6 +1,6 @@
 """Token accuracy is computed here, over response tokens, without asking the hub for a script.
 
-    metric = evaluate.load("accuracy")  →  metric = ResponseAccuracy()
+metric = evaluate.load("accuracy")  →  metric = ResponseAccuracy()
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from .syntax import expression, string
 
 def apply(patch: Patch) -> None:
     a = patch.anchors
-    near = [c for c in a.method_calls("load", "compute")]
+    near = a.method_calls("load", "compute")
     call = a.one(
         a.calls_to("evaluate.load"), "call of evaluate.load", near, "It gives the accuracy metric"
     )

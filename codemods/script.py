@@ -15,8 +15,9 @@ class Script:
     def __init__(self, text: str):
         self.text = text
         self.tree = ast.parse(text)
-        self._calls: dict[int, list[tuple[str, ast.Call]]] = {}
         self.all = list(ast.walk(self.tree))
+        found = [(f".{_called(n.func)}", n) for n in self.all if isinstance(n, ast.Call)]
+        self._calls = sorted(found, key=lambda c: (c[1].lineno, c[1].col_offset))
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
         self.functions = {n.name: n for n in self.tree.body if isinstance(n, ast.FunctionDef)}
         trains = [f for f in self.functions.values() if self.calls("HfArgumentParser", f)]
@@ -32,12 +33,8 @@ class Script:
 
     def calls(self, name: str, within: ast.AST | None = None) -> list[ast.Call]:
         """Calls whose dotted name is ``name`` or ends in ``.name``, in source order."""
-        within = within or self.tree
-        if id(within) not in self._calls:
-            nodes = self.all if within is self.tree else ast.walk(within)
-            found = [(f".{_called(n.func)}", n) for n in nodes if isinstance(n, ast.Call)]
-            self._calls[id(within)] = sorted(found, key=lambda c: (c[1].lineno, c[1].col_offset))
-        return [call for full, call in self._calls[id(within)] if full.endswith(f".{name}")]
+        found = [call for full, call in self._calls if full.endswith(f".{name}")]
+        return found if within is None else [call for call in found if _is_in(call, within)]
 
     def one_call(self, name: str) -> ast.Call:
         found = self.calls(name, self.main)
@@ -123,6 +120,11 @@ class Script:
         for cls in self.parsed():
             collect(cls)
         return out
+
+
+def _is_in(node: ast.AST, outer: ast.AST) -> bool:
+    start, end = (outer.lineno, outer.col_offset), (outer.end_lineno, outer.end_col_offset)
+    return start <= (node.lineno, node.col_offset) and (node.end_lineno, node.end_col_offset) <= end
 
 
 def _called(func: ast.AST) -> str:

@@ -105,7 +105,10 @@ class Source:
         if len(ours) != len(theirs):  # would be a bug here, and must not give wrong lines
             raise Refusal("the two parsers disagree on the statements of upstream's file")
         return {
-            id(a): (min([b.lineno, *(d.lineno for d in getattr(b, "decorator_list", ()))]), b.end_lineno)
+            id(a): (
+                min([b.lineno, *(d.lineno for d in getattr(b, "decorator_list", ()))]),
+                b.end_lineno,
+            )
             for a, b in zip(ours, theirs, strict=True)
         }
 

@@ -27,7 +27,9 @@ def _appended(items: list, new, opening: cst.BaseParenthesizableWhitespace) -> l
     closing = last.comma.whitespace_after if isinstance(last.comma, cst.Comma) else None
     if not isinstance(closing, cst.ParenthesizedWhitespace):
         return [*items[:-1], last.with_changes(comma=cst.MaybeSentinel.DEFAULT), new]
-    inner = opening.last_line if isinstance(opening, cst.ParenthesizedWhitespace) else closing.last_line
+    inner = (
+        opening.last_line if isinstance(opening, cst.ParenthesizedWhitespace) else closing.last_line
+    )
     between = closing.with_changes(last_line=inner)
     ending = cst.ParenthesizedWhitespace(indent=closing.indent, last_line=closing.last_line)
     return [
@@ -62,7 +64,9 @@ def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
         if isinstance(after, cst.ParenthesizedWhitespace):
             opening = after.with_changes(last_line=getattr(opening, "last_line", after.last_line))
         last = items[-1].with_changes(comma=cst.Comma(whitespace_after=opening))
-        return display.with_changes(elements=[*items[:-1], last, new.with_changes(comma=cst.Comma())])
+        return display.with_changes(
+            elements=[*items[:-1], last, new.with_changes(comma=cst.Comma())]
+        )
 
     return edit
 
@@ -72,7 +76,9 @@ def add_base(name: str) -> Callable[[cst.ClassDef], cst.ClassDef]:
 
     def edit(node: cst.ClassDef) -> cst.ClassDef:
         return node.with_changes(
-            bases=[*node.bases, cst.Arg(cst.Name(name))], lpar=cst.LeftParen(), rpar=cst.RightParen()
+            bases=[*node.bases, cst.Arg(cst.Name(name))],
+            lpar=cst.LeftParen(),
+            rpar=cst.RightParen(),
         )
 
     return edit

@@ -78,7 +78,9 @@ def verify(script: Script) -> None:
         script.require(ast.unparse(values[0]) == "True", f"{KEY} defaults to True", own)
     for cls in (*LOADERS, "AutoModel", "AutoModelForCausalLM"):
         calls = [
-            c for m in ("from_pretrained", "from_config") for c in script.calls(f"{cls}.{m}", script.main)
+            c
+            for m in ("from_pretrained", "from_config")
+            for c in script.calls(f"{cls}.{m}", script.main)
         ]
         for call in calls:
             value = script.keywords(call).get(KEY)

@@ -1,6 +1,6 @@
 """ZeRO-3 builds ChatGLM without its own skip_init.
 
-    AutoModel.from_pretrained(name, …)  →  AutoModel.from_pretrained(name, …, **zero3_model_kwargs(config, model_args))
+AutoModel.from_pretrained(name, …)  →  AutoModel.from_pretrained(name, …, **zero3_model_kwargs(config, model_args))
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ def apply(patch: Patch) -> None:
     more = f"**zero3_model_kwargs({a.config}, {a.model_args})"
     for call in a.model_loads:
         if call.func.attr.value == "from_pretrained":
-            patch.change(call, add_argument(more), "empty_init=False under ZeRO-3 where it's known", more)
+            patch.change(
+                call, add_argument(more), "empty_init=False under ZeRO-3 where it's known", more
+            )
 
 
 def verify(script: Script) -> None:
     loads = script.calls("AutoModel.from_pretrained", script.main)
     for call in loads:
-        made = [dotted(k.value.func) for k in call.keywords if k.arg is None and hasattr(k.value, "func")]
+        made = [
+            dotted(k.value.func)
+            for k in call.keywords
+            if k.arg is None and hasattr(k.value, "func")
+        ]
         script.require(made == ["zero3_model_kwargs"], "the model's loading knows ZeRO-3", call)

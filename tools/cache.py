@@ -27,7 +27,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def blob_id(data: bytes) -> str:
-    """The name git gives these bytes: sha1 of ``blob <length>\\0`` and the bytes."""
+    """The name git gives these bytes: sha1 of ``blob <length>``, a NUL and the bytes."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
 
 

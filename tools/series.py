@@ -45,7 +45,9 @@ def load(name: str, file: Path = SERIES_FILE) -> Series:
         raise UserError(f"{file.name} cannot be read: {error}") from None
     known = table.get("series", {})
     if name not in known:
-        raise UserError(f"no series {name!r} in patches/{file.name}: choose from {', '.join(known)}")
+        raise UserError(
+            f"no series {name!r} in patches/{file.name}: choose from {', '.join(known)}"
+        )
     layers = known[name]["layers"]
     entries = tuple(_entry(p, file) for p in table.get("patch", ()) if p["layer"] in layers)
     return Series(name, known[name]["script"], entries)

@@ -41,12 +41,7 @@ def transform(upstream: Upstream, series: Series) -> Result:
         raise Refusal("a script of upstream's: this one was already made by these patches")
     source = Source(upstream.text)
     edits, anchors = Edits(source), Anchors(source)
-    patches = []
-    for entry in series.entries:
-        patch = Patch(entry.name, edits, anchors, list(entry.payload))
-        with naming(entry.name):
-            entry.codemod.apply(patch)
-        patches.append(patch)
+    patches = _apply(series, edits, anchors)
     payload = [p for e in series.entries for p in e.payload]
     _no_clash(source, payload)
     blocks = _place_blocks(edits, patches)
@@ -69,18 +64,21 @@ def transform(upstream: Upstream, series: Series) -> Result:
     )
 
 
-class naming:
-    """Put the patch's name on a Refusal that passes by."""
-
-    def __init__(self, name: str):
-        self.name = name
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind, error, trace) -> None:
-        if isinstance(error, Refusal) and not error.patch:
-            error.patch = self.name
+def _apply(series: Series, edits: Edits, anchors: Anchors) -> list[Patch]:
+    """Let every patch place its edits; where some can't, tell about all of them at once."""
+    patches, refusals = [], []
+    for entry in series.entries:
+        patch = Patch(entry.name, edits, anchors, list(entry.payload))
+        try:
+            entry.codemod.apply(patch)
+        except Refusal as error:
+            error.patch = entry.name
+            refusals.append(error)
+        patches.append(patch)
+    if refusals:
+        refusals[0].also = refusals[1:]
+        raise refusals[0]
+    return patches
 
 
 def _no_clash(source: Source, payload: list) -> None:

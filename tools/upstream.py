@@ -199,7 +199,7 @@ def fetch(
 
 def _cached_commit(ref: str, known: dict[str, str] | None, refresh: bool) -> str:
     """The commit that `ref` is known to be without asking anybody, or ""."""
-    if known and (known["kind"] == "commit" or known["kind"] == "tag" and not refresh):
+    if known and (known["kind"] == "commit" or (known["kind"] == "tag" and not refresh)):
         return known["commit"]
     if not _HEX.fullmatch(ref) or known:
         return ""

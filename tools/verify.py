@@ -25,7 +25,9 @@ def check(upstream: str, text: str, series: Series) -> tuple[list[str], list[str
             compile(script.tree, "generated", "exec")
             before = Script(upstream)
     except SyntaxError as error:
-        raise Refusal(f"verify: the finished script compiles (line {error.lineno}: {error.msg})") from None
+        raise Refusal(
+            f"verify: the finished script compiles (line {error.lineno}: {error.msg})"
+        ) from None
     for entry in series.entries:
         try:
             entry.codemod.verify(script)
@@ -40,7 +42,9 @@ def check(upstream: str, text: str, series: Series) -> tuple[list[str], list[str
 def _payload_is_there(entry, script: Script) -> None:
     text = script.text.replace("\r\n", "\n")
     for payload in entry.payload:
-        script.require(text.count(payload.code) == 1, f"{payload.module} is grafted unchanged, once")
+        script.require(
+            text.count(payload.code) == 1, f"{payload.module} is grafted unchanged, once"
+        )
 
 
 def _names(upstream: str, text: str) -> None:
@@ -48,7 +52,9 @@ def _names(upstream: str, text: str) -> None:
     was, now = names(upstream), names(text)
     for what, old, new in zip(("undefined", "unused"), was, now, strict=True):
         if more := new - old:
-            raise Refusal(f"verify: the finished script leaves names {what}: {', '.join(sorted(more))}")
+            raise Refusal(
+                f"verify: the finished script leaves names {what}: {', '.join(sorted(more))}"
+            )
 
 
 def names(text: str) -> tuple[set[str], set[str]]:
@@ -68,9 +74,10 @@ def names(text: str) -> tuple[set[str], set[str]]:
                 read.add(name)
                 if name not in defined:
                     undefined.add(name)
-            if table.get_type() == "function" and s.is_local() and s.is_assigned():
-                if not (s.is_referenced() or name in free or s.is_parameter() or name[0] == "_"):
-                    unused.add(f"{table.get_name()}.{name}")
+            idle = s.is_local() and s.is_assigned() and name not in free and name[0] != "_"
+            idle = idle and not (s.is_referenced() or s.is_parameter())
+            if idle and table.get_type() == "function":
+                unused.add(f"{table.get_name()}.{name}")
         stack += children
     unused |= {s.get_name() for s in top.get_symbols() if s.is_imported()} - read
     return undefined, unused

@@ -1,0 +1,196 @@
+"""The command line: regenerate, check, diff, sweep. The Makefile's targets are thin wrappers."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import sys
+from pathlib import Path
+
+from tools.errors import UserError
+
+FIRST_REF = "v4.28.0"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m tools",
+        description="Regenerate the LoRA trainer from upstream's run_clm.py.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, run, what in (
+        ("regenerate", regenerate, "fetch, patch, verify and write script, lock and review sheet"),
+        ("check", check, "regenerate in memory and compare with lock and sheet"),
+        ("diff", diff, "show upstream → generated as a unified diff"),
+        ("sweep", sweep, "try many refs and tell how each patch fares"),
+    ):
+        sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+        sub.set_defaults(run=run)
+        sub.add_argument("--repo", help="git URL or path of a local clone (default: GitHub's)")
+        sub.add_argument("--series", default="chatglm", help="a series of patches/series.toml")
+        sub.add_argument("--out", default="generated", type=Path, help="folder of the outputs")
+        if name == "sweep":
+            sub.add_argument("--refs", nargs="*", metavar="REF", help="default: all releases")
+            sub.add_argument("--jobs", type=int, help="processes (default: one a core)")
+            continue
+        sub.add_argument("--upstream-file", metavar="FILE", help="a run_clm.py instead of a fetch")
+        if name != "check":
+            sub.add_argument("--ref", help="tag, branch or commit (default: the lock's)")
+            sub.add_argument("--refresh", action="store_true", help="ask for a cached tag again")
+        if name == "regenerate":
+            sub.add_argument(
+                "--accept-moved", action="store_true", help="take a tag that left its locked commit"
+            )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    from codemods.refusal import Refusal
+
+    args = _parser().parse_args(argv)
+    gc.set_threshold(200_000, 50, 50)  # trees have no cycles: looking for some costs a tenth
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Refusal as error:
+        for refusal in (error, *error.also):
+            print(f"error: {refusal}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted: outputs are as they were", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a diff has seen enough
+        sys.stdout = None
+    return 1
+
+
+def regenerate(args: argparse.Namespace) -> int:
+    """Fetch, apply, verify, write."""
+    from tools import outputs, series, transform
+
+    chosen = series.load(args.series)
+    with outputs.held(args.out):
+        lock = outputs.read_lock(args.out, chosen.script)
+        found = _fetch(args, lock)
+        _not_moved(found, lock, args.accept_moved)
+        result = transform.transform(found, chosen)
+        changed = outputs.write(args.out, outputs.render(result))
+    print(f"upstream   {transform.shown_repo(found)} {found.ref} {found.commit[:12]} {found.path}")
+    print(
+        f"applied    {len(result.patches)} patches, verified; {result.lines_changed} places of upstream changed"
+    )
+    for name in outputs.names(chosen.script):
+        print(f"{'wrote' if name in changed else 'unchanged':10} {args.out / name}")
+    return 0
+
+
+def check(args: argparse.Namespace) -> int:
+    """Compare lock, sheet and, where it was built, the script with a fresh regenerate."""
+    from tools import outputs, series, transform
+
+    chosen = series.load(args.series)
+    lock = outputs.read_lock(args.out, chosen.script)
+    if lock is None:
+        raise UserError(f"no lock of {chosen.script} in {args.out} to check: make regenerate first")
+    files = outputs.render(transform.transform(_locked(args, lock), chosen))
+    lines = outputs.differences(args.out, files, optional=chosen.script)
+    if not lines:
+        print(f"up to date {args.out / chosen.script} ({lock['upstream']['ref']})")
+        return 0
+    _show_diff(lines)
+    print(
+        f"error: {args.out} is not what upstream and the patches give: make regenerate",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def diff(args: argparse.Namespace) -> int:
+    """Upstream → generated, on the terminal."""
+    import difflib
+
+    from tools import outputs, series, transform
+
+    chosen = series.load(args.series)
+    found = _fetch(args, outputs.read_lock(args.out, chosen.script))
+    result = transform.transform(found, chosen)
+    _show_diff(
+        difflib.unified_diff(
+            found.text.splitlines(),
+            result.text.splitlines(),
+            f"upstream {found.ref} {found.path}",
+            chosen.script,
+            lineterm="",
+        )
+    )
+    return 0
+
+
+def sweep(args: argparse.Namespace) -> int:
+    """Try many refs."""
+    from tools import sweep as sweeping
+    from tools import upstream
+
+    repo = args.repo or upstream.DEFAULT_REPO
+    return sweeping.run(
+        repo, args.refs or upstream.release_tags(repo, FIRST_REF), args.series, args.jobs
+    )
+
+
+def _fetch(args: argparse.Namespace, lock: dict | None):
+    """Upstream's text as the command line asks for it; the lock says the default ref."""
+    from tools import upstream
+
+    if args.upstream_file:
+        return upstream.from_file(args.upstream_file)
+    locked = lock["upstream"] if lock and lock["upstream"]["commit"] else {"ref": FIRST_REF}
+    repo = args.repo or upstream.DEFAULT_REPO
+    return upstream.fetch(repo, args.ref or locked["ref"], refresh=args.refresh)
+
+
+def _locked(args: argparse.Namespace, lock: dict):
+    """Upstream's text at the very commit that the lock names, wherever it now comes from."""
+    from tools import upstream
+
+    locked = lock["upstream"]
+    if args.upstream_file or not locked["commit"]:
+        if not args.upstream_file:
+            raise UserError("the lock was made from a file of its own: set UPSTREAM_FILE to it")
+        return upstream.from_file(args.upstream_file)
+    repo = args.repo or (locked["repo"] if "://" in locked["repo"] else upstream.DEFAULT_REPO)
+    found = upstream.fetch(repo, locked["commit"])
+    return dataclasses.replace(found, repo=locked["repo"], ref=locked["ref"])
+
+
+def _not_moved(found, lock: dict | None, accept: bool) -> None:
+    """Refuse a tag that is not the commit it was, until told."""
+    from tools import cache, transform, upstream
+
+    if lock is None or accept or not found.commit:
+        return
+    old = lock["upstream"]
+    same = old["ref"] == found.ref and old["repo"] == transform.shown_repo(found)
+    if not same or old["commit"] == found.commit:
+        return
+    known = cache.load_ref(upstream.address(found.repo).key, found.ref)
+    if known and known["kind"] == "tag":
+        raise UserError(
+            f"tag {found.ref} of {old['repo']} is now {found.commit}, the lock has {old['commit']}: "
+            "find out why it moved, then say ACCEPT_MOVED=1 (--accept-moved)"
+        )
+
+
+def _show_diff(lines) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    console = Console(soft_wrap=True, highlight=False)
+    for line in lines:
+        bold = "bold" if line.startswith(("+++", "---")) else styles.get(line[:1], "")
+        console.print(Text(line, style=bold), soft_wrap=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,193 @@
+"""What a regenerate leaves behind: the script, its lock, its review sheet; written all or none.
+
+Files are staged in a folder beside their targets; one rename makes the set complete, and only
+then do they move into place. A kill before that rename changes nothing; after it, whoever next
+holds the folder finishes the move. So no reader is left with a script of one run and a lock of
+another.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools import sheet
+from tools.errors import UserError
+from tools.transform import Result, shown_repo
+
+PENDING = ".pending"
+FORMAT = 1
+
+
+def names(script: str) -> tuple[str, str, str]:
+    """File names of the script, its lock and its review sheet."""
+    stem = script.removesuffix(".py")
+    return script, f"{stem}.lock.json", f"{stem}.review.md"
+
+
+def _sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def render(result: Result) -> dict[str, bytes]:
+    """File name → content, of everything a regenerate writes."""
+    script, lock, review = names(result.series.script)
+    text = result.text.encode()
+    return {
+        script: text,
+        lock: (json.dumps(_lock(result, _sha(text)), indent=2) + "\n").encode(),
+        review: sheet.render(result).encode(),
+    }
+
+
+def _lock(result: Result, digest: str) -> dict:
+    up = result.upstream
+    return {
+        "format": FORMAT,
+        "series": result.series.name,
+        "upstream": {
+            "repo": shown_repo(up),
+            "ref": up.ref,
+            "commit": up.commit,
+            "path": up.path,
+            "blob": up.blob,
+            "sha256": _sha(up.text.encode()),
+        },
+        "patches": [{"name": e.name, "sha256": e.digest} for e in result.series.entries],
+        "output": {"file": result.series.script, "sha256": digest},
+    }
+
+
+def read_lock(out: Path, script: str) -> dict | None:
+    """The lock in ``out``; None where there is none. UserError for one that cannot be read."""
+    file = out / names(script)[1]
+    try:
+        lock = json.loads(file.read_text(encoding="utf-8"))
+        if lock["format"] != FORMAT or not lock["upstream"].keys() >= {"repo", "ref", "commit"}:
+            raise ValueError("another format")
+    except FileNotFoundError:
+        return None
+    except NotADirectoryError:
+        raise UserError(
+            f"{out} is not a folder: give OUT one that is, or does not exist yet"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not a lock of this tool"
+        raise UserError(f"cannot read {file} ({reason}): restore it, or remove it") from None
+    return lock
+
+
+@contextlib.contextmanager
+def held(out: Path) -> Iterator[None]:
+    """Hold ``out`` against other regenerations, finishing first what a killed one had committed.
+
+    UserError when it cannot be made or written, or another process holds it.
+    """
+    with explained(out):
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        with explained(out):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"another regenerate is writing {out}: wait for it, or give another OUT"
+                ) from None
+            _recover(out)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def explained(out: Path) -> Iterator[None]:
+    """Turn an OSError into one line about the output folder."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise UserError(
+            f"cannot write the output folder {out} ({reason}): nothing was changed there; "
+            "free or permit it, or give another OUT"
+        ) from None
+
+
+def _recover(out: Path) -> None:
+    for left in out.glob(f"{PENDING}-*"):  # a run that was killed before its set was complete
+        shutil.rmtree(left)
+    if (out / PENDING).is_dir():
+        _move_into_place(out)
+
+
+def _move_into_place(out: Path) -> None:
+    for name in sorted(os.listdir(out / PENDING)):
+        os.replace(out / PENDING / name, out / name)
+    _sync(out)
+    os.rmdir(out / PENDING)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write(out: Path, files: dict[str, bytes]) -> list[str]:
+    """Put ``files`` into ``out``, which must be held. Returns the names that changed."""
+    changed = [n for n, data in files.items() if _old(out / n) != data]
+    if not changed:
+        return []
+    for name in changed:  # a folder in a file's place would stop the move half-way
+        if (out / name).is_dir():
+            raise UserError(f"{out / name} is a folder: move it away, or give another OUT")
+    with explained(out):
+        staging = Path(tempfile.mkdtemp(prefix=f"{PENDING}-", dir=out))
+        try:
+            for name in changed:
+                with open(staging / name, "wb") as stream:
+                    stream.write(files[name])
+                    stream.flush()
+                    os.fsync(stream.fileno())
+            _sync(staging)
+            os.rename(staging, out / PENDING)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        _move_into_place(out)
+    return changed
+
+
+def _old(file: Path) -> bytes | None:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return None
+
+
+def differences(out: Path, files: dict[str, bytes], optional: str) -> list[str]:
+    """Unified diff of what is in ``out`` against ``files``, as lines; empty where all agree.
+
+    ``optional`` names the file that may be missing: the script, which is not tracked.
+    """
+    lines: list[str] = []
+    for name, data in files.items():
+        old = _old(out / name)
+        if old == data or (old is None and name == optional):
+            continue
+        before = [] if old is None else old.decode(errors="replace").splitlines()
+        there = f"{out / name}{' (missing)' if old is None else ''}"
+        lines += difflib.unified_diff(
+            before, data.decode().splitlines(), there, f"{name}, regenerated", lineterm=""
+        )
+    return lines
