@@ -29,7 +29,7 @@ class Script:
     def require(self, holds: object, promise: str, *near: ast.AST) -> None:
         if not holds:
             places = [Candidate(n.lineno, ast.unparse(n).split("\n")[0][:78]) for n in near]
-            raise Refusal(f"verify: the finished script breaks the promise that {promise}", places)
+            raise Refusal(f"verify: the finished script breaks the promise that {promise}", places or None)
 
     def calls(self, name: str, within: ast.AST | None = None) -> list[ast.Call]:
         """Calls whose dotted name is ``name`` or ends in ``.name``, in source order."""

@@ -38,7 +38,7 @@ class Result:
 def transform(upstream: Upstream, series: Series) -> Result:
     """Apply and verify the series. Raises Refusal, naming the patch, when it cannot."""
     if MARK.split("{")[0] in upstream.text:
-        raise Refusal("a script of upstream's: this one was already made by these patches")
+        raise Refusal("this script was made by these patches already", hint="Give upstream's own")
     source = Source(upstream.text)
     edits, anchors = Edits(source), Anchors(source)
     patches = _apply(series, edits, anchors)

@@ -1,0 +1,88 @@
+# Everything sets up what it needs: the light .venv here, a .venv-REF for each training stack.
+PYTHON ?= python3.11
+TRANSFORMERS_REF ?=
+TRANSFORMERS_REPO ?=
+SERIES ?= chatglm
+OUT ?= generated
+UPSTREAM_FILE ?=
+REFS ?=
+REFRESH ?=
+ACCEPT_MOVED ?=
+EXAMPLES ?= 10000
+STACKS := v4.28.0 v5.1.0
+
+PY := .venv/bin/python
+PIP := -m pip install --quiet --disable-pip-version-check
+# Values reach the program unexpanded and in quotes: none of them is ever read as a command.
+unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES
+quote = '$(subst ','\'',$(1))'
+option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
+several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
+COMMON = $(call option,--repo,TRANSFORMERS_REPO) $(call option,--series,SERIES) $(call option,--out,OUT)
+FILE = $(call option,--upstream-file,UPSTREAM_FILE)
+REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
+
+.DEFAULT_GOAL := help
+.PHONY: help regenerate check diff sweep test hermetic payload smoke fuzz bench lint format clean
+.SUFFIXES:
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@echo
+	@echo "Variables: TRANSFORMERS_REF=tag|branch|commit  TRANSFORMERS_REPO=URL|path  UPSTREAM_FILE=run_clm.py"
+	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  REFRESH=1  ACCEPT_MOVED=1"
+
+regenerate: .venv/tools ## Fetch upstream's script, patch and verify it, write script, lock and sheet
+	@$(PY) -m tools regenerate $(COMMON) $(FILE) $(REF) $(if $(value ACCEPT_MOVED),--accept-moved)
+
+check: .venv/tools ## Regenerate in memory; fail and show the difference where lock or sheet drifted
+	@$(PY) -m tools check $(COMMON) $(FILE)
+
+diff: .venv/tools ## Show upstream → generated as a coloured diff
+	@$(PY) -m tools diff $(COMMON) $(FILE) $(REF)
+
+sweep: .venv/tools ## Try many refs (REFS, or all releases from v4.28.0): a table of how each patch fares
+	@$(PY) -m tools sweep $(COMMON) $(call several,--refs,REFS)
+
+test: lint hermetic payload smoke ## All tests: lint, hermetic suite, payload on both stacks, short smoke runs
+
+hermetic: .venv/dev ## The tool's own tests, without torch
+	$(PY) -m pytest -q -n auto --ignore=tests/payload --ignore=tests/smoke tests
+
+payload: $(STACKS:%=.venv-%/done) ## Unit tests of the code that is grafted, on both stacks
+	$(foreach stack,$(STACKS),.venv-$(stack)/bin/python -m pytest -q tests/payload &&) true
+
+fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wrong script
+	$(PY) -m tests.fuzz $(call option,--examples,EXAMPLES)
+
+bench: .venv/tools ## Speed of regenerating, as a ratio to importing libcst and parsing the file
+	@$(PY) -m tools.bench $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+
+lint: .venv/dev ## ruff
+	$(PY) -m ruff check --quiet .
+	$(PY) -m ruff format --quiet --check .
+
+format: .venv/dev ## Let ruff rewrite what it can
+	$(PY) -m ruff check --quiet --fix .
+	$(PY) -m ruff format --quiet .
+
+clean: ## Remove environments and caches made here
+	rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis build
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "error: no $(PYTHON) here: install Python 3.11, or say PYTHON=…" >&2; exit 1; }
+	@echo "setting up $(@:%/bin/python=%)"
+	@$(PYTHON) -m venv $(@:%/bin/python=%)
+
+.venv/tools .venv/dev: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
+	@$(PY) $(PIP) -r requirements/$*.txt
+	@touch $@
+
+# torch first and alone, so that no other package asks for another build of it.
+.venv-%/done: requirements/%.txt requirements/torch.txt
+	@echo "setting up .venv-$* (some minutes, once)"
+	@$(PYTHON) -m venv .venv-$*
+	@.venv-$*/bin/python $(PIP) -r requirements/torch.txt
+	@.venv-$*/bin/python $(PIP) -r requirements/$*.txt
+	@touch $@
