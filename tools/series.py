@@ -37,12 +37,21 @@ class Series:
     entries: tuple[Entry, ...]
 
 
-def load(name: str, file: Path = SERIES_FILE) -> Series:
-    """The series called ``name``; UserError if there is none or its file is not right."""
+def names(file: Path = SERIES_FILE) -> list[str]:
+    """The series there are, in the order of their file."""
+    return list(_table(file).get("series", {}))
+
+
+def _table(file: Path) -> dict:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{file.name} cannot be read: {error}") from None
+
+
+def load(name: str, file: Path = SERIES_FILE) -> Series:
+    """The series called ``name``; UserError if there is none or its file is not right."""
+    table = _table(file)
     known = table.get("series", {})
     if name not in known:
         raise UserError(

@@ -1,0 +1,172 @@
+"""Which releases of upstream train, with what: ``make matrix`` writes docs/compatibility.md.
+
+For each ref an environment with that release of transformers and the stack that fits it; for each
+series the regenerated script is asked for its help, trains a few steps on a toy model, and is
+resumed from the middle, where its losses must be those of the run that was not interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from codemods.refusal import Refusal
+from tools import outputs, series, stacks, transform, upstream
+from tools.errors import UserError
+
+REFS = ("v4.28.0", "v4.36.0", "v4.45.0", "v4.56.0", "v5.0.0", "v5.1.0")
+PACKAGES = ("transformers", "peft", "accelerate", "datasets")
+STEPS = ("regenerates", "parses", "trains", "resumes")
+MODELS = {"chatglm": ["tests.toy_chatglm"], "causal": ["tests.tiny_models", "gpt2"]}
+TABLE = series.ROOT / "docs" / "compatibility.md"
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+@dataclass
+class Row:
+    ref: str
+    series: str
+    versions: dict[str, str]
+    passed: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def environment(ref: str, newest: str) -> Path:
+    """Path of a python with the stack of ``ref``; made once. The newest ref gets the stack as it is."""
+    folder = series.ROOT / f".venv-matrix-{ref}"
+    python, done = folder / "bin" / "python", folder / "done"
+    stack = stacks.stack_for(ref)
+    wanted = (stacks.FOLDER / f"{stack}.txt").read_text(encoding="utf-8")
+    if ref not in (newest, stack):
+        minor = ref.removeprefix("v").rpartition(".")[0]
+        pinned = f"transformers=={stacks.requirement(stack, 'transformers')}"
+        wanted = wanted.replace(pinned, f"transformers=={minor}.*")
+    if done.exists() and done.read_text(encoding="utf-8") == wanted:
+        return python
+    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "-r", stacks.FOLDER / "torch.txt"], check=True)
+    (folder / "wanted.txt").write_text(wanted, encoding="utf-8")
+    subprocess.run([*pip, "-r", folder / "wanted.txt"], check=True)
+    done.write_text(wanted, encoding="utf-8")
+    return python
+
+
+def versions(python: Path) -> dict[str, str]:
+    code = "import importlib.metadata as m, json, sys; print(json.dumps([m.version(p) for p in sys.argv[1:]]))"
+    ran = subprocess.run([python, "-c", code, *PACKAGES], check=True, capture_output=True, text=True)
+    return dict(zip(PACKAGES, json.loads(ran.stdout), strict=True))
+
+
+def run(python: Path, log: Path, *arguments: object) -> None:
+    """Run a program of the stack; UserError with its last line where it fails."""
+    with open(log, "wb") as stream:
+        ran = subprocess.run(
+            [python, *map(str, arguments)],
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            cwd=series.ROOT,
+            env={**os.environ, **ENVIRONMENT},
+        )
+    if ran.returncode:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"{' '.join(last)[:200]} (log: {log})")
+
+
+def try_row(row: Row, python: Path, repo: str, folder: Path) -> None:
+    """Take one ref and series through the steps, noting how far it comes."""
+    chosen = series.load(row.series)
+    try:
+        result = transform.transform(upstream.fetch(repo, row.ref), chosen)
+        folder.mkdir(parents=True, exist_ok=True)
+        with outputs.held(folder):
+            outputs.write(folder, outputs.render(result))
+        row.passed.append("regenerates")
+        script = folder / chosen.script
+        run(python, folder / "help.log", script, "--help")
+        row.passed.append("parses")
+        model = folder / "model"
+        module, *kind = MODELS[row.series]
+        run(python, folder / "model.log", "-m", module, *kind, model)
+        train(python, script, model, folder / "whole")
+        row.passed.append("trains")
+        train(python, script, model, folder / "resumed", folder / "whole" / "checkpoint-2")
+        same_losses(folder / "whole", folder / "resumed")
+        row.passed.append("resumes")
+    except (UserError, Refusal) as error:
+        row.problem = str(error)
+
+
+def train(python: Path, script: Path, model: Path, out: Path, resume: Path | None = None) -> None:
+    pairs = out.parent / "pairs.json"
+    rows = [{"prompt": f"第{n}个数是什么？", "response": f"是{n}{n}。"} for n in range(8)]
+    pairs.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
+    told = (out.parent / "help.log").read_text(encoding="utf-8")
+    cpu = ["--use_cpu"] if "--use_cpu" in told else ["--no_cuda"]
+    arguments = ["--model_name_or_path", model, "--train_file", pairs, "--do_train", *cpu]
+    arguments += ["--max_steps", 4, "--save_steps", 2, "--logging_steps", 1, "--report_to", "none"]
+    arguments += ["--per_device_train_batch_size", 2, "--output_dir", out]
+    arguments += ["--resume_from_checkpoint", resume] if resume else []
+    run(python, out.with_suffix(".log"), script, *arguments)
+
+
+def losses(out: Path) -> dict[int, float]:
+    state = json.loads((out / "trainer_state.json").read_text(encoding="utf-8"))
+    return {entry["step"]: entry["loss"] for entry in state["log_history"] if "loss" in entry}
+
+
+def same_losses(whole: Path, resumed: Path) -> None:
+    one, other = losses(whole), losses(resumed)
+    if set(one) != {1, 2, 3, 4} or any(abs(one[s] - other[s]) > 1e-4 for s in (3, 4)):
+        raise UserError(f"losses differ after resuming: {one} and {other}")
+
+
+def table(rows: list[Row]) -> str:
+    head = ["ref", *PACKAGES, "series", *STEPS]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for row in rows:
+        marks = ["yes" if step in row.passed else "**no**" for step in STEPS]
+        cells = [row.ref, *(row.versions[p] for p in PACKAGES), row.series, *marks]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tools.matrix", description=__doc__.split("\n")[0])
+    parser.add_argument("--repo", default=upstream.DEFAULT_REPO)
+    parser.add_argument("--refs", nargs="*", default=REFS)
+    parser.add_argument("--work", type=Path, default=series.ROOT / "build" / "matrix")
+    args = parser.parse_args(argv)
+    newest = max(args.refs, key=stacks.version)
+    rows = []
+    try:
+        for ref in args.refs:
+            python = environment(ref, newest)
+            for name in series.names():
+                row = Row(ref, name, versions(python))
+                try_row(row, python, args.repo, args.work / ref / name)
+                print(f"{ref} {name}: {', '.join(row.passed)} {row.problem}", flush=True)
+                rows.append(row)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except subprocess.CalledProcessError as error:
+        print(f"error: {' '.join(map(str, error.cmd[:6]))} … failed: see above", file=sys.stderr)
+        return 1
+    if tuple(args.refs) == REFS:
+        TABLE.write_text(__doc__.split("\n", 2)[2] + "\n" + table(rows) + "\n", encoding="utf-8")
+    print(table(rows))
+    return 0 if all(len(row.passed) == len(STEPS) for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
