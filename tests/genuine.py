@@ -15,7 +15,7 @@ def texts() -> list[Upstream]:
     for found in cached():
         if found.path == PATH and "The HuggingFace Inc. team" in found.text:
             seen.setdefault(found.blob, found)
-    return list(seen.values())
+    return sorted(seen.values(), key=lambda f: f.blob)
 
 
 def require(found: list[Upstream]) -> list[Upstream]:

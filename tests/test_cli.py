@@ -221,7 +221,10 @@ def test_a_refusal_names_patch_place_and_hint(tool, tmp_path: Path, upstream: st
 def test_help(tool) -> None:
     for command in ("regenerate", "check", "diff", "sweep"):
         ran = subprocess.run(
-            [sys.executable, "-m", "tools", command, "--help"], cwd=ROOT, capture_output=True, text=True
+            [sys.executable, "-m", "tools", command, "--help"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
         )
         assert ran.returncode == 0
         assert "--series" in ran.stdout

@@ -15,8 +15,16 @@ from tools import outputs
 from tools.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-OLD = {"script.py": b"old script\n", "script.lock.json": b"old lock\n", "script.review.md": b"old\n"}
-NEW = {"script.py": b"new script\n", "script.lock.json": b"new lock\n", "script.review.md": b"new\n"}
+OLD = {
+    "script.py": b"old script\n",
+    "script.lock.json": b"old lock\n",
+    "script.review.md": b"old\n",
+}
+NEW = {
+    "script.py": b"new script\n",
+    "script.lock.json": b"new lock\n",
+    "script.review.md": b"new\n",
+}
 
 # Writes NEW into argv[1], and kills itself at the argv[2]-th call that changes the disk.
 KILLED = """
@@ -158,7 +166,9 @@ def test_a_lock_that_is_none(tmp_path: Path, text: str) -> None:
 def test_differences_are_shown(tmp_path: Path) -> None:
     put(tmp_path, OLD)
     assert outputs.differences(tmp_path, OLD, optional="script.py") == []
-    shown = "\n".join(outputs.differences(tmp_path, {**OLD, "script.lock.json": b"x\n"}, "script.py"))
+    shown = "\n".join(
+        outputs.differences(tmp_path, {**OLD, "script.lock.json": b"x\n"}, "script.py")
+    )
     assert "-old lock\n+x" in shown
     (tmp_path / "script.py").unlink()  # not tracked, so it may be missing
     assert outputs.differences(tmp_path, OLD, optional="script.py") == []

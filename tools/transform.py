@@ -128,7 +128,7 @@ def _fill(text: str, blocks: dict[str, str], newline: str) -> str:
         [MARK.format("imports"), imported, END.format("imports")]
     )
     return re.sub(
-        r"^__patch_(?:imports|block_\d+)__$",
+        r"^__patch_(?:imports|block_\d+)__(?=\r?$)",
         lambda m: blocks[m[0]].replace("\n", newline),
         text,
         flags=re.MULTILINE,
