@@ -10,6 +10,7 @@ import ast
 
 import libcst as cst
 
+from .anchors import dotted as dotted_node
 from .patch import Patch
 from .script import Script, dotted
 
@@ -18,6 +19,9 @@ OLD, NEW = "AutoModelForCausalLM", "AutoModel"
 
 def apply(patch: Patch) -> None:
     a = patch.anchors
+    mine = f"transformers.{NEW}"
+    if a.imports.get(NEW, mine) != mine:
+        raise patch.refuse(f"{NEW} to be transformers' own, not {a.imports[NEW]}", a.model_loads)
     for call in a.model_loads:
         cls = call.func.value
         if isinstance(cls, cst.Attribute):
@@ -27,17 +31,26 @@ def apply(patch: Patch) -> None:
     if NEW in a.imports:
         return
     for node in patch.source.nodes:
-        if isinstance(node, cst.ImportAlias) and node.name.value == OLD:
+        if isinstance(node, cst.ImportAlias) and node.name.value == OLD and _is_ours(patch, node):
             patch.change(
                 node, lambda n: n.with_changes(name=cst.Name(NEW), asname=None), "its import", NEW
             )
+
+
+def _is_ours(patch: Patch, alias: cst.ImportAlias) -> bool:
+    above = patch.source.parent(alias)
+    return isinstance(above, cst.ImportFrom) and dotted_node(above.module) == "transformers"
 
 
 def verify(script: Script) -> None:
     script.require(script.calls(f"{NEW}.from_pretrained", script.main), f"{NEW} loads the model")
     left = [n for n in script.all if isinstance(n, (ast.Name, ast.Attribute)) and OLD in dotted(n)]
     script.require(not left, f"{OLD} is not used", *left)
-    script.require(
-        OLD not in {a.name for n in script.all if isinstance(n, ast.ImportFrom) for a in n.names},
-        f"{OLD} is not imported",
-    )
+    imported = [
+        n
+        for n in script.all
+        if isinstance(n, ast.ImportFrom)
+        and n.module == "transformers"
+        and OLD in {a.name for a in n.names}
+    ]
+    script.require(not imported, f"{OLD} is not imported", *imported)

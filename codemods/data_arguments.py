@@ -10,6 +10,8 @@ upstream's own checks look at.
 
 from __future__ import annotations
 
+import ast
+
 import libcst as cst
 
 from .patch import Patch
@@ -24,8 +26,12 @@ def apply(patch: Patch) -> None:
     patch.graft(before=patch.anchors.first_argument_class)
     patch.change(cls.name, lambda n: n, "the data arguments get a base class", f"({BASE})")
     patch.edits.update(cls, add_base(BASE))
-    for node in cls.body.body:
-        if isinstance(node, cst.FunctionDef) and node.name.value == "__post_init__":
+    plain = [n for n in cls.body.body if isinstance(n, cst.FunctionDef)]
+    bound = set().union(*(patch.anchors.bound(n) for n in cls.body.body if n not in plain))
+    if "__post_init__" in bound:
+        raise patch.refuse("__post_init__ to be a method of the data arguments", [cls])
+    for node in plain:
+        if node.name.value == "__post_init__":
             steps = node.body.body
             if not isinstance(node.body, cst.IndentedBlock):
                 raise patch.refuse("a __post_init__ with a block of statements", [node])
@@ -36,7 +42,16 @@ def apply(patch: Patch) -> None:
 def verify(script: Script) -> None:
     name = script.argument_class("train_file")
     script.require(BASE in script.bases(name), f"{name} has the base class {BASE}")
-    own = [n for n in script.classes[name].body if getattr(n, "name", "") == "__post_init__"]
+    body = script.classes[name].body
+    own = [n for n in body if getattr(n, "name", "") == "__post_init__"]
+    named = [
+        n
+        for n in body
+        if not isinstance(n, ast.FunctionDef)
+        for m in ast.walk(n)
+        if isinstance(m, ast.Name) and m.id == "__post_init__"
+    ]
+    script.require(not named, "the base class's checks run before upstream's", *named)
     for method in own:
         script.require(
             script.text.splitlines()[method.body[0].lineno - 1].strip()

@@ -43,11 +43,9 @@ def verify(script: Script) -> None:
     model = script.assigned(call)
     script.require(script.unconditional(call), "LoRA is added whatever the arguments", call)
     script.require(len(model) == 1, "the LoRA model is bound to one name", call)
-    script.require(
-        isinstance(call.args[0], type(call.func)) and call.args[0].id == model[0],
-        "LoRA wraps the model in place",
-        call,
-    )
+    groups = script.groups()
+    promise = "LoRA wraps the model in place"
+    script.given(call, promise, model[0], groups["model"], groups["training"])
     later = [b for b in script.bindings(model[0]) if b.lineno > call.lineno]
     script.require(not later, "nothing replaces the LoRA model", *later)
     early = script.calls("resize_token_embeddings", script.main)

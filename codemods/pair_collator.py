@@ -14,6 +14,11 @@ from .syntax import add_argument, expression
 def apply(patch: Patch) -> None:
     a = patch.anchors
     made = f"PairCollator({a.tokenizer}, {a.data_args})"
+    if len(a.trainer_call.args) > 2 and a.trainer_call.args[2].keyword is None:
+        hint = "Only the model and its arguments are expected by position"
+        raise patch.refuse(
+            "the Trainer's data_collator to be given by name", [a.trainer_call], hint
+        )
     given = a.keyword(a.trainer_call, "data_collator")
     what = "batches are padded by the pair collator"
     if given is not None:
@@ -25,8 +30,6 @@ def apply(patch: Patch) -> None:
 def verify(script: Script) -> None:
     trainer = script.one_call("AdapterTrainer")
     made = script.keywords(trainer).get("data_collator")
-    script.require(
-        made in script.calls("PairCollator", script.main),
-        "the Trainer pads with PairCollator",
-        trainer,
-    )
+    promise = "the Trainer pads with PairCollator"
+    script.require(made in script.calls("PairCollator", script.main), promise, trainer)
+    script.given(made, promise, script.loaded("AutoTokenizer"), script.groups()["data"])

@@ -22,6 +22,19 @@ from .patch import Patch
 from .script import Script
 from .syntax import statements
 
+ASKS = (
+    "map",
+    "keys",
+    "get",
+    "len",
+    "list",
+    "hasattr",
+    "getattr",
+    "isinstance",
+    "type",
+    "next",
+    "iter",
+)
 LOGS = ("debug", "info", "warning", "warning_once", "warn", "error")
 
 
@@ -45,7 +58,21 @@ def apply(patch: Patch) -> None:
     size = a.field(a.data_class, "block_size")
     if size is None:
         raise patch.refuse("found no field 'block_size' among the data arguments", [a.data_class])
-    patch.remove(patch.source.parent(size), "the argument block_size, which measured the chunks")
+    _remove_field(patch, size)
+
+
+def _remove_field(patch: Patch, field: cst.AnnAssign) -> None:
+    line, what = patch.source.parent(field), "the argument block_size, which measured the chunks"
+    if len(line.body) == 1:
+        patch.remove(line, what)
+        return
+
+    def edit(updated: cst.SimpleStatementLine) -> cst.SimpleStatementLine:
+        rest = [s for s in updated.body if s is not field]
+        rest[-1] = rest[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+        return updated.with_changes(body=rest)
+
+    patch.change(line, edit, what)
 
 
 def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
@@ -101,6 +128,8 @@ def _only_binds(a: Anchors, step: cst.BaseStatement) -> bool:
             return False
         if isinstance(node, cst.Expr) and not _is_log(node.value):
             return False
+        if isinstance(node, cst.Call) and _may_change(a, node):
+            return False
         if isinstance(node, cst.AssignTarget) and not isinstance(
             node.target, (cst.Name, cst.Tuple)
         ):
@@ -108,6 +137,20 @@ def _only_binds(a: Anchors, step: cst.BaseStatement) -> bool:
         if isinstance(node, cst.AugAssign) and not isinstance(node.target, cst.Name):
             return False
     return True
+
+
+def _may_change(a: Anchors, call: cst.Call) -> bool:
+    """Might the call change the model, the tokenizer or the data, rather than only ask them?"""
+    known = {a.raw_datasets, a.tokenizer, a.model, a.config}
+    if isinstance(call.func, cst.Attribute):
+        node = call.func.value
+        while isinstance(node, (cst.Attribute, cst.Subscript)):
+            node = node.value
+        if dotted(node) in known:
+            return call.func.attr.value not in ASKS
+        return False
+    handed = any(dotted(arg.value) in known for arg in call.args)
+    return handed and dotted(call.func) not in ASKS
 
 
 def _is_log(node: cst.BaseExpression) -> bool:
@@ -168,21 +211,54 @@ def verify(script: Script) -> None:
         or (isinstance(n, ast.Name) and n.id == "block_size")
     ]
     script.require(not left, "nothing reads block_size any more", *left)
+    groups = script.groups()
+    promise = "the raw data is encoded with the series' encode_pair"
+    raw = {n for c in script.calls("load_dataset", script.main) for n in script.assigned(c)}
+    tokenizer = script.loaded("AutoTokenizer")
+    script.given(call, promise, raw, "encode_pair", tokenizer, groups["data"], groups["training"])
     trainer = script.keywords(script.one_call("AdapterTrainer"))
-    for part in ("train_dataset", "eval_dataset"):
+    for part, split in (("train_dataset", "train"), ("eval_dataset", "validation")):
         value = trainer.get(part)
         script.require(value is not None, f"the Trainer gets a {part}")
-        chosen = {n.id for n in ast.walk(value) if isinstance(n, ast.Name)}
-        sources = [
-            n
-            for n in script.main_nodes
-            if isinstance(n, ast.Subscript)
-            and isinstance(n.value, ast.Name)
-            and n.value.id in names
-            and any(
-                isinstance(s, ast.Assign) and s.value is n and s.targets[0].id in chosen
-                for s in script.main_nodes
-                if isinstance(s, ast.Assign) and isinstance(s.targets[0], ast.Name)
-            )
-        ]
-        script.require(sources, f"the Trainer's {part} is a split of the encoded data", value)
+        chosen = {_name(n) for n in ast.walk(value)} - {""}
+        taken = [n for n in sorted(chosen) if _is_split_throughout(script, n, names, split, part)]
+        direct = [n for n in ast.walk(value) if _is_split(n, names, split)]
+        script.require(
+            direct or taken, f"the Trainer's {part} is a split of the encoded data", value
+        )
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_split(node: ast.AST, names: list[str], split: str) -> bool:
+    """``encoded["train"]``?"""
+    return (
+        isinstance(node, ast.Subscript)
+        and _name(node.value) in names
+        and isinstance(node.slice, ast.Constant)
+        and node.slice.value == split
+    )
+
+
+def _is_split_throughout(
+    script: Script, name: str, names: list[str], split: str, part: str
+) -> bool:
+    """Is ``name`` bound to the split, and every time to it, to what was made of it, or to None?"""
+    values = [
+        n.value
+        for n in script.main_nodes
+        if isinstance(n, (ast.Assign, ast.AnnAssign, ast.NamedExpr))
+        and n.value is not None
+        and name in {_name(t) for t in getattr(n, "targets", None) or [n.target]}
+    ]
+    found = [any(_is_split(n, names, split) for n in ast.walk(v)) for v in values]
+    if not any(found):
+        return False
+    for value, is_split in zip(values, found, strict=True):
+        none = isinstance(value, ast.Constant) and value.value is None
+        own = name in {_name(n) for n in ast.walk(value)}
+        promise = f"the Trainer's {part} is the split {split!r} of the encoded data"
+        script.require(is_split or own or none, promise, value)
+    return True

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 import ast
 
+import libcst as cst
+
 from .anchors import dotted
 from .patch import Patch
 from .script import Script
+from .script import dotted as dotted_name
 
 
 def apply(patch: Patch) -> None:
@@ -23,9 +26,15 @@ def apply(patch: Patch) -> None:
         raise patch.refuse(
             f"found no call of {a.trainer}.evaluate", a.method_calls("evaluate", "train")
         )
+    step = a.step(evaluations[-1])
+    if isinstance(step, cst.FunctionDef):
+        hint = "Prediction follows evaluation, and a function shows only where it is defined"
+        raise patch.refuse(
+            f"{a.trainer}.evaluate to be called in {a.main.name.value}() itself", [step], hint
+        )
     arguments = f"{a.model_args}, {a.data_args}, {a.training_args}"
     patch.insert_after(
-        a.step(evaluations[-1]),
+        step,
         f"if {a.training_args}.do_predict:\n"
         f"    predict_responses({a.trainer}, {a.tokenizer}, build_prompt, {a.raw_datasets}, {arguments})\n",
         "prediction follows evaluation",
@@ -34,11 +43,11 @@ def apply(patch: Patch) -> None:
 
 def verify(script: Script) -> None:
     call = script.one_call("predict_responses")
-    step = script.step(call)
+    step, groups = script.step(call), script.groups()
     script.require(
         isinstance(step, ast.If)
         and isinstance(step.test, ast.Attribute)
-        and step.test.attr == "do_predict"
+        and dotted_name(step.test) == f"{groups['training']}.do_predict"
         and len(step.body) == 1
         and not step.orelse,
         "prediction runs if and only if --do_predict",
@@ -47,5 +56,14 @@ def verify(script: Script) -> None:
     late = [c for c in script.calls("train", script.main) if c.lineno > call.lineno]
     late += [c for c in script.calls("evaluate", script.main) if c.lineno > call.lineno]
     script.require(not late, "prediction comes after training and evaluation", *late)
-    trainer = script.assigned(script.one_call("AdapterTrainer"))
-    script.require(call.args[0].id in trainer, "prediction uses the trained model", call)
+    script.given(
+        call,
+        "prediction uses the trained model",
+        set(script.assigned(script.one_call("AdapterTrainer"))),
+        script.loaded("AutoTokenizer"),
+        "build_prompt",
+        {n for c in script.calls("load_dataset", script.main) for n in script.assigned(c)},
+        groups["model"],
+        groups["data"],
+        groups["training"],
+    )

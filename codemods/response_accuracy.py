@@ -5,6 +5,8 @@ metric = evaluate.load("accuracy")  →  metric = ResponseAccuracy()
 
 from __future__ import annotations
 
+import ast
+
 from .patch import Patch
 from .script import Script, dotted
 from .syntax import expression, string
@@ -23,7 +25,15 @@ def apply(patch: Patch) -> None:
 
 def verify(script: Script) -> None:
     metric = script.assigned(script.one_call("ResponseAccuracy"))
-    script.require(not script.calls("evaluate.load"), "no metric is loaded from the hub")
+    imported = [
+        n
+        for n in script.all
+        if isinstance(n, ast.ImportFrom)
+        and n.module == "evaluate"
+        and "load" in {x.name for x in n.names}
+    ]
+    left = script.calls("evaluate.load") + imported
+    script.require(not left, "no metric is loaded from the hub", *left)
     computes = script.calls("compute", script.main)
     uses = [c for c in computes if dotted(getattr(c.func, "value", None)) in metric]
     script.require(uses, "the metric is computed")

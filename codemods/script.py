@@ -29,7 +29,9 @@ class Script:
     def require(self, holds: object, promise: str, *near: ast.AST) -> None:
         if not holds:
             places = [Candidate(n.lineno, ast.unparse(n).split("\n")[0][:78]) for n in near]
-            raise Refusal(f"verify: the finished script breaks the promise that {promise}", places or None)
+            raise Refusal(
+                f"verify: the finished script breaks the promise that {promise}", places or None
+            )
 
     def calls(self, name: str, within: ast.AST | None = None) -> list[ast.Call]:
         """Calls whose dotted name is ``name`` or ends in ``.name``, in source order."""
@@ -73,6 +75,7 @@ class Script:
                 continue
             display = k.value
             if isinstance(display, ast.Name):
+                self._only_unpacked(display.id)
                 values = [
                     n.value
                     for n in self.main_nodes
@@ -86,6 +89,15 @@ class Script:
                         out[key.value] = value
         return out
 
+    def _only_unpacked(self, name: str) -> None:
+        """A dict that is read otherwise than by ** may not hold what its display says."""
+        starred = {
+            id(k.value) for n in self.main_nodes if isinstance(n, ast.Call) for k in n.keywords
+        }
+        for n in self.main_nodes:
+            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load):
+                self.require(id(n) in starred, f"{name} is written once and then only unpacked", n)
+
     def field(self, cls: str, name: str) -> ast.AnnAssign | None:
         for n in self.classes[cls].body:
             if isinstance(n, ast.AnnAssign) and dotted(n.target) == name:
@@ -97,12 +109,64 @@ class Script:
 
     def parsed(self) -> list[str]:
         """Names of the classes given to HfArgumentParser."""
-        return [dotted(e) for e in self.one_call("HfArgumentParser").args[0].elts]
+        call = self.one_call("HfArgumentParser")
+        given = call.args[0] if call.args else self.keywords(call).get("dataclass_types")
+        self.require(
+            isinstance(given, (ast.Tuple, ast.List)), "the parser's classes are listed", call
+        )
+        return [dotted(e) for e in given.elts]
+
+    def groups(self) -> dict[str, str]:
+        """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""
+        own = {
+            self.argument_class("model_name_or_path"): "model",
+            self.argument_class("train_file"): "data",
+        }
+        roles = [own.get(c, "training") for c in self.parsed()]
+        out: dict[str, str] = {}
+        for n in self.main_nodes:
+            value = dotted(getattr(getattr(n, "value", None), "func", None))
+            if not isinstance(n, ast.Assign) or not value.split(".")[-1].startswith("parse_"):
+                continue
+            target = n.targets[0]
+            if isinstance(target, (ast.Tuple, ast.List)):
+                for role, element in zip(roles, target.elts, strict=False):
+                    name = dotted(element)
+                    self.require(out.setdefault(role, name) == name, f"one name for {role}", n)
+        self.require(len(out) == 3, "the parser's result is unpacked into three names")
+        return out
+
+    def loaded(self, cls: str) -> set[str]:
+        """Names that a loaded ``cls`` is bound to in main()."""
+        calls = self.calls(f"{cls}.from_pretrained", self.main)
+        return {name for c in calls for name in self.assigned(c)}
+
+    def given(self, call: ast.Call, promise: str, *expected: str | set[str]) -> None:
+        """Require that a call has just these names for arguments, in this order."""
+        names = [dotted(a) for a in call.args]
+        right = len(names) == len(expected) and not call.keywords
+        right = right and all(
+            name in want if isinstance(want, set) else name == want
+            for name, want in zip(names, expected, strict=False)
+        )
+        self.require(right, promise, call)
 
     def argument_class(self, field: str) -> str:
         found = [c for c in self.parsed() if c in self.classes and self.field(c, field)]
         self.require(len(found) == 1, f"one argument class defines {field}")
         return found[0]
+
+    def definitions(self) -> dict[str, list[str]]:
+        """Every argument the script itself defines → the classes that define it."""
+        out: dict[str, list[str]] = {}
+        stack = self.parsed()
+        for cls in stack:
+            if cls in self.classes:
+                stack += [b for b in self.bases(cls) if b not in stack]
+                for n in self.classes[cls].body:
+                    if isinstance(n, ast.AnnAssign):
+                        out.setdefault(dotted(n.target), []).append(cls)
+        return out
 
     def arguments(self) -> dict[str, str]:
         """Every command-line argument the script itself defines → its definition (ast.dump)."""

@@ -25,6 +25,12 @@ def _appended(items: list, new, opening: cst.BaseParenthesizableWhitespace) -> l
         return [new]
     last = items[-1]
     closing = last.comma.whitespace_after if isinstance(last.comma, cst.Comma) else None
+    if not isinstance(last.comma, cst.Comma) and isinstance(opening, cst.ParenthesizedWhitespace):
+        bare = last.with_changes(
+            comma=cst.Comma(whitespace_after=_clean(opening)),
+            whitespace_after_arg=cst.SimpleWhitespace(""),
+        )
+        return [*items[:-1], bare, new.with_changes(whitespace_after_arg=last.whitespace_after_arg)]
     if not isinstance(closing, cst.ParenthesizedWhitespace):
         return [*items[:-1], last.with_changes(comma=cst.MaybeSentinel.DEFAULT), new]
     inner = (
@@ -37,6 +43,13 @@ def _appended(items: list, new, opening: cst.BaseParenthesizableWhitespace) -> l
         last.with_changes(comma=cst.Comma(whitespace_after=between)),
         new.with_changes(comma=cst.Comma(whitespace_after=ending)),
     ]
+
+
+def _clean(opening: cst.BaseParenthesizableWhitespace) -> cst.BaseParenthesizableWhitespace:
+    """A line break without the comments that stand at it."""
+    if isinstance(opening, cst.ParenthesizedWhitespace):
+        return opening.with_changes(first_line=cst.TrailingWhitespace(), empty_lines=())
+    return opening
 
 
 def add_argument(code: str) -> Callable[[cst.Call], cst.Call]:
@@ -55,17 +68,23 @@ def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
 
     def edit(display: cst.Dict) -> cst.Dict:
         items = list(display.elements)
-        if not items or not isinstance(items[-1].comma, cst.Comma):
-            return display.with_changes(elements=[*items, new])
-        opening = display.lbrace.whitespace_after
-        if isinstance(opening, cst.ParenthesizedWhitespace):  # without a comment that stands there
-            opening = opening.with_changes(first_line=cst.TrailingWhitespace(), empty_lines=())
-        after = items[-1].comma.whitespace_after
-        if isinstance(after, cst.ParenthesizedWhitespace):
-            opening = after.with_changes(last_line=getattr(opening, "last_line", after.last_line))
-        last = items[-1].with_changes(comma=cst.Comma(whitespace_after=opening))
+        opening = _clean(display.lbrace.whitespace_after)
+        if items and not isinstance(items[-1].comma, cst.Comma):
+            if not isinstance(opening, cst.ParenthesizedWhitespace):
+                opening = cst.SimpleWhitespace(" ")
+            last = items[-1].with_changes(comma=cst.Comma(whitespace_after=opening))
+            return display.with_changes(elements=[*items[:-1], last, new])
+        if not items:
+            return display.with_changes(elements=[new])
+        closing = display.rbrace.whitespace_before
+        between: cst.BaseParenthesizableWhitespace = cst.SimpleWhitespace(" ")
+        if isinstance(closing, cst.ParenthesizedWhitespace):
+            inner = getattr(opening, "last_line", closing.last_line)
+            between = closing.with_changes(last_line=inner)
+        last = items[-1].with_changes(comma=cst.Comma(whitespace_after=between))
         return display.with_changes(
-            elements=[*items[:-1], last, new.with_changes(comma=cst.Comma())]
+            elements=[*items[:-1], last, new.with_changes(comma=cst.Comma())],
+            rbrace=display.rbrace.with_changes(whitespace_before=_clean(closing)),
         )
 
     return edit

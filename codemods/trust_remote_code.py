@@ -75,7 +75,8 @@ def verify(script: Script) -> None:
     if own is not None:
         values = [k.value for k in getattr(own.value, "keywords", ()) if k.arg == "default"]
         values = values or [own.value]
-        script.require(ast.unparse(values[0]) == "True", f"{KEY} defaults to True", own)
+        is_true = isinstance(values[0], ast.Constant) and values[0].value is True
+        script.require(is_true, f"{KEY} defaults to True", own)
     for cls in (*LOADERS, "AutoModel", "AutoModelForCausalLM"):
         calls = [
             c
@@ -85,7 +86,8 @@ def verify(script: Script) -> None:
         for call in calls:
             value = script.keywords(call).get(KEY)
             trusts = isinstance(value, ast.Constant) and value.value is True
-            trusts = trusts or (own is not None and dotted(value).endswith(f".{KEY}"))
+            upstreams = f"{script.groups()['model']}.{KEY}"
+            trusts = trusts or (own is not None and dotted(value) == upstreams)
             script.require(trusts, f"{cls} is loaded with {KEY}", call)
         if cls in LOADERS:
             script.require(calls, f"{cls} is loaded")

@@ -5,6 +5,8 @@ AutoModel.from_pretrained(name, …)  →  AutoModel.from_pretrained(name, …, 
 
 from __future__ import annotations
 
+import ast
+
 from .patch import Patch
 from .script import Script, dotted
 from .syntax import add_argument
@@ -23,10 +25,10 @@ def apply(patch: Patch) -> None:
 
 def verify(script: Script) -> None:
     loads = script.calls("AutoModel.from_pretrained", script.main)
+    promise = "the model's loading knows ZeRO-3"
+    script.require(loads, promise)
     for call in loads:
-        made = [
-            dotted(k.value.func)
-            for k in call.keywords
-            if k.arg is None and hasattr(k.value, "func")
-        ]
-        script.require(made == ["zero3_model_kwargs"], "the model's loading knows ZeRO-3", call)
+        calls = [k.value for k in call.keywords if k.arg is None and isinstance(k.value, ast.Call)]
+        made = [c for c in calls if dotted(c.func) == "zero3_model_kwargs"]
+        script.require(len(made) == 1, promise, call)
+        script.given(made[0], promise, script.loaded("AutoConfig"), script.groups()["model"])

@@ -63,7 +63,9 @@ def environment(ref: str, newest: str) -> Path:
 
 def versions(python: Path) -> dict[str, str]:
     code = "import importlib.metadata as m, json, sys; print(json.dumps([m.version(p) for p in sys.argv[1:]]))"
-    ran = subprocess.run([python, "-c", code, *PACKAGES], check=True, capture_output=True, text=True)
+    ran = subprocess.run(
+        [python, "-c", code, *PACKAGES], check=True, capture_output=True, text=True
+    )
     return dict(zip(PACKAGES, json.loads(ran.stdout), strict=True))
 
 
@@ -141,7 +143,9 @@ def table(rows: list[Row]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tools.matrix", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m tools.matrix", description=__doc__.split("\n")[0]
+    )
     parser.add_argument("--repo", default=upstream.DEFAULT_REPO)
     parser.add_argument("--refs", nargs="*", default=REFS)
     parser.add_argument("--work", type=Path, default=series.ROOT / "build" / "matrix")

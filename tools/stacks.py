@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from tools.errors import UserError
 from tools.series import ROOT

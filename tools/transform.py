@@ -47,6 +47,8 @@ def transform(upstream: Upstream, series: Series) -> Result:
     blocks = _place_blocks(edits, patches)
     module, dropped = imports.drop_unused(edits.rebuild(), source, payload)
     added = imports.needed(payload, anchors, dropped)
+    if "logger" not in _defined(source) and any("logger" in p.used for p in payload):
+        added += "\n\nlogger = logging.getLogger(__name__)"
     module = _place_imports(module)
     text = _fill(module.code, {"__patch_imports__": added, **blocks}, source.module.default_newline)
     text = _header(text, upstream, series)
@@ -82,14 +84,25 @@ def _apply(series: Series, edits: Edits, anchors: Anchors) -> list[Patch]:
 
 
 def _no_clash(source: Source, payload: list) -> None:
-    """Payload names must be new to the script and distinct."""
-    seen = {
-        n.name.value for n in source.module.body if isinstance(n, (cst.ClassDef, cst.FunctionDef))
-    }
+    """Payload names must be new to the script, anywhere in it, and distinct."""
+    seen = {n.value for n in source.nodes if isinstance(n, cst.Name)}
+    top = _defined(source)
     for p in payload:
-        if twice := seen & p.names:
+        if twice := (seen & p.names) | (top & set(p.imports)):
             raise Refusal(f"names for the payload {p.module!r} that are not taken: {sorted(twice)}")
         seen |= p.names
+
+
+def _defined(source: Source) -> set[str]:
+    """Names that the script binds at module level, other than by importing."""
+    out: set[str] = set()
+    for node in source.module.body:
+        if isinstance(node, (cst.ClassDef, cst.FunctionDef)):
+            out.add(node.name.value)
+        elif isinstance(node, cst.SimpleStatementLine):
+            targets = [t.target for s in node.body if isinstance(s, cst.Assign) for t in s.targets]
+            out.update(t.value for t in targets if isinstance(t, cst.Name))
+    return out
 
 
 def _place_blocks(edits: Edits, patches: list[Patch]) -> dict[str, str]:

@@ -86,6 +86,14 @@ def names(text: str) -> tuple[set[str], set[str]]:
 def _arguments(before: Script, script: Script, series: Series) -> tuple[list[str], list[str]]:
     """Upstream's arguments are all there and unchanged, but for what a patch declares."""
     old, new = before.arguments(), script.arguments()
+    ours = {n for e in series.entries for p in e.payload for n in p.names}
+    twice = [
+        n for n, classes in script.definitions().items() if len(classes) > 1 and ours & set(classes)
+    ]
+    if twice:
+        raise Refusal(
+            f"verify: our arguments are new to upstream, which has these already: {twice}"
+        )
     removed = {n for e in series.entries for n in e.removes_arguments}
     changed = {n for e in series.entries for n in e.changes_defaults}
     lost = [n for n in old if n not in new and n not in removed]

@@ -1,0 +1,563 @@
+"""What the tables of the codemods' tests are checked with.
+
+A codemod needs a whole script: it looks for the parser, the Trainer, the loaded data. So the
+helpers keep two small scripts in words of their own, ``OLD`` and ``NEW`` for the shapes that
+upstream had first and has now, cut into named slots. A row of a table fills one slot, and shows
+nothing but that snippet before and after. ``FINISHED`` is the same script as it should come out,
+written by hand: what ``verify`` has to accept, and, with one slot spoilt, what it has to refuse.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import textwrap
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from codemods.anchors import Anchors
+from codemods.edits import Edits
+from codemods.imports import drop_unused
+from codemods.patch import Patch
+from codemods.refusal import Refusal
+from codemods.script import Script
+from codemods.source import Source
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LAYOUT = """\
+{docstring}
+{imports}
+
+
+{model_class}
+
+
+{data_class}
+
+
+{helper}
+
+
+def main():
+    {parse}
+    {load}
+    {config}
+    {tokenizer}
+    {model}
+    {resize}
+    {mapping}
+    {splits}
+    {metric}
+    {trainer}
+    {train}
+    {evaluate}
+    {end}
+
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def slots(text: str) -> dict[str, str]:
+    """``[name]`` lines head the slots of a script written out."""
+    out: dict[str, str] = {}
+    for part in textwrap.dedent(text).split("\n[")[1:]:
+        name, _, body = part.partition("]\n")
+        out[name] = body.rstrip("\n")
+    return out
+
+
+OLD = slots('''
+    [docstring]
+    """A script in the shape that upstream's had first."""
+    [imports]
+    import evaluate
+    from datasets import load_dataset
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        HfArgumentParser,
+        Trainer,
+        TrainingArguments,
+        default_data_collator,
+    )
+    [model_class]
+    @dataclass
+    class ModelOptions:
+        model_name_or_path: str = None
+        config_name: str = None
+    [data_class]
+    @dataclass
+    class DataOptions:
+        train_file: str = None
+        block_size: int = None
+    [helper]
+    def helper(rows):
+        return rows
+    [parse]
+    parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))
+    margs, dargs, targs = parser.parse_args_into_dataclasses()
+    [load]
+    raw = load_dataset("json", data_files=dargs.train_file)
+    [config]
+    config = AutoConfig.from_pretrained(margs.config_name)
+    [tokenizer]
+    tokenizer = AutoTokenizer.from_pretrained(margs.model_name_or_path)
+    [model]
+    model = AutoModelForCausalLM.from_pretrained(margs.model_name_or_path, config=config)
+    [resize]
+    if len(tokenizer) > 100:
+        model.resize_token_embeddings(len(tokenizer))
+    [mapping]
+    # Text becomes tokens, tokens become chunks.
+    tokens = raw.map(lambda rows: tokenizer(rows["text"]), batched=True)
+    size = dargs.block_size or 1024
+
+    def cut(rows):
+        return rows[:size]
+
+    chunks = tokens.map(cut, batched=True)
+    [splits]
+    # Which rows to use.
+    if targs.do_train:
+        train_rows = chunks["train"]
+    if targs.do_eval:
+        eval_rows = chunks["validation"]
+    [metric]
+    metric = evaluate.load("accuracy")
+
+    def score(pair):
+        return metric.compute(predictions=pair[0], references=pair[1])
+    [trainer]
+    trainer = Trainer(
+        model=model,
+        args=targs,
+        train_dataset=train_rows if targs.do_train else None,
+        eval_dataset=eval_rows if targs.do_eval else None,
+        tokenizer=tokenizer,
+        # The default one would pad.
+        data_collator=default_data_collator,
+        compute_metrics=score,
+    )
+    [train]
+    if targs.do_train:
+        trainer.train()
+    [evaluate]
+    if targs.do_eval:
+        print(trainer.evaluate())
+    [end]
+    print("done")
+''')
+
+NEW = OLD | slots('''
+    [docstring]
+    # /// script
+    # dependencies = ["transformers"]
+    # ///
+    """A script in the shape that upstream's has now."""
+    [imports]
+    import evaluate
+    from datasets import IterableDatasetDict, load_dataset
+
+    import transformers
+    from transformers import (
+        AutoConfig,
+        AutoModelForCausalLM,
+        AutoTokenizer,
+        HfArgumentParser,
+        Trainer,
+        TrainingArguments,
+        default_data_collator,
+    )
+    [model_class]
+    @dataclass
+    class ModelOptions:
+        model_name_or_path: str | None = field(default=None, metadata={"help": "Where."})
+        config_name: str | None = field(default=None)
+        trust_remote_code: bool = field(
+            default=False,
+            metadata={"help": "Run the model's own code?"},
+        )
+    [data_class]
+    @dataclass
+    class DataOptions:
+        train_file: str | None = field(default=None)
+        streaming: bool = field(default=False)
+        block_size: int | None = field(
+            default=None,
+            metadata={"help": "How long a chunk is."},
+        )
+
+        def __post_init__(self):
+            if self.train_file is None:
+                raise ValueError("nothing to read")
+    [helper]
+    def split_stream(stream):
+        return IterableDatasetDict({"train": stream, "validation": stream})
+    [load]
+    if dargs.streaming:
+        raw = load_dataset("json", streaming=True, trust_remote_code=margs.trust_remote_code)
+        raw = split_stream(raw)
+    else:
+        raw = load_dataset("json", data_files=dargs.train_file)
+    [config]
+    more = {
+        "revision": "main",
+        "trust_remote_code": margs.trust_remote_code,
+    }
+    if margs.config_name:
+        config = AutoConfig.from_pretrained(margs.config_name, **more)
+    else:
+        config = AutoConfig.from_pretrained(margs.model_name_or_path, **more)
+    [tokenizer]
+    tokenizer = AutoTokenizer.from_pretrained(margs.model_name_or_path, **more)
+    [model]
+    if margs.model_name_or_path:
+        model = AutoModelForCausalLM.from_pretrained(
+            margs.model_name_or_path,
+            config=config, trust_remote_code=margs.trust_remote_code,
+            dtype="auto",
+        )
+    else:
+        trust = margs.trust_remote_code
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=margs.trust_remote_code)
+        print(f"from scratch, trusting: {trust}")
+    [mapping]
+    if targs.do_train:
+        names = list(raw["train"].features)
+    else:
+        names = list(raw["validation"].features)
+    column = "text" if "text" in names else names[0]
+
+    def to_tokens(rows):
+        return tokenizer(rows[column])
+
+    with targs.main_process_first(desc="tokens"):
+        if dargs.streaming:
+            tokens = raw.map(to_tokens, batched=True)
+        else:
+            tokens = raw.map(to_tokens, batched=True, num_proc=2)
+    limit = config.max_position_embeddings if hasattr(config, "max_position_embeddings") else 1024
+
+    if dargs.block_size is None:
+        size = tokenizer.model_max_length
+        if size > limit:
+            logger.warning("too long")
+            size = limit
+    else:
+        size = min(dargs.block_size, tokenizer.model_max_length)
+
+    # Cut what is too long.
+    def cut(rows):
+        return {k: [v[i : i + size] for i in range(0, len(v), size)] for k, v in rows.items()}
+
+    with targs.main_process_first(desc="chunks"):
+        if dargs.streaming:
+            chunks = tokens.map(cut, batched=True)
+        else:
+            chunks = tokens.map(cut, batched=True, desc=f"chunks of {size}")
+    [splits]
+    # Which rows to use.
+    if targs.do_train:
+        if "train" not in tokens:
+            raise ValueError("nothing to train on")
+        train_rows = chunks["train"]
+    if targs.do_eval:
+        if "validation" not in tokens:
+            raise ValueError("nothing to evaluate on")
+        eval_rows = chunks["validation"]
+    [metric]
+    if targs.do_eval:
+        metric = evaluate.load("accuracy", cache_dir=margs.config_name)
+
+        def score(pair):
+            return metric.compute(predictions=pair[0], references=pair[1])
+    [trainer]
+    trainer = Trainer(
+        model=model,
+        args=targs,
+        train_dataset=train_rows if targs.do_train else None,
+        eval_dataset=eval_rows if targs.do_eval else None,
+        processing_class=tokenizer,
+        # The default one would pad.
+        data_collator=default_data_collator,
+        compute_metrics=score if targs.do_eval else None,
+    )
+''')
+
+BASES = {"old": OLD, "new": NEW}
+
+# What OLD becomes when the whole series is applied.
+FINISHED = OLD | slots("""
+    [imports]
+    from datasets import load_dataset
+    from transformers import (
+        AutoConfig,
+        AutoModel,
+        AutoTokenizer,
+        HfArgumentParser,
+        TrainingArguments,
+    )
+    [model_class]
+    @dataclass
+    class ModelOptions(LoraArguments):
+        model_name_or_path: str = None
+        config_name: str = None
+    [data_class]
+    @dataclass
+    class DataOptions(PromptResponseArguments):
+        train_file: str = None
+    [config]
+    config = AutoConfig.from_pretrained(margs.config_name, trust_remote_code=True)
+    [tokenizer]
+    tokenizer = AutoTokenizer.from_pretrained(margs.model_name_or_path, trust_remote_code=True)
+    [model]
+    model = AutoModel.from_pretrained(margs.model_name_or_path, config=config, \
+trust_remote_code=True, **zero3_model_kwargs(config, margs))
+    [resize]
+    if len(tokenizer) > 100:
+        model.resize_token_embeddings(len(tokenizer))
+
+    model = add_lora(model, margs, targs)
+    [mapping]
+
+    chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)
+    [metric]
+    metric = ResponseAccuracy()
+
+    def score(pair):
+        return metric.compute(predictions=pair[0], references=pair[1])
+    [trainer]
+    trainer = AdapterTrainer(
+        model=model,
+        args=targs,
+        train_dataset=train_rows if targs.do_train else None,
+        eval_dataset=eval_rows if targs.do_eval else None,
+        tokenizer=tokenizer,
+        # The default one would pad.
+        data_collator=PairCollator(tokenizer, dargs),
+        compute_metrics=score,
+    )
+    [evaluate]
+    if targs.do_eval:
+        print(trainer.evaluate())
+
+    if targs.do_predict:
+        predict_responses(trainer, tokenizer, build_prompt, raw, margs, dargs, targs)
+""")
+
+# Stands for the payload: names alone, since no codemod looks at what is in it.
+PAYLOAD = """
+
+class LoraArguments:
+    pass
+
+
+class PromptResponseArguments:
+    def __post_init__(self):
+        pass
+
+
+class PairCollator:
+    pass
+
+
+class ResponseAccuracy:
+    pass
+
+
+class AdapterTrainer(Trainer):
+    pass
+
+
+def add_lora():
+    pass
+
+
+def build_prompt():
+    pass
+
+
+def encode_pair():
+    pass
+
+
+def encode_datasets():
+    pass
+
+
+def predict_responses():
+    pass
+
+
+def zero3_model_kwargs():
+    pass
+"""
+
+
+def dedent(snippet: str) -> str:
+    """A snippet as a table shows it: one string, or a block indented with the table."""
+    if snippet.rstrip(" ").endswith("\n"):
+        snippet = snippet.removeprefix("\n")
+    return textwrap.dedent(snippet).rstrip()
+
+
+def render(base: dict[str, str], filled: dict[str, str] | None = None, newline: str = "\n") -> str:
+    """The script that ``base`` makes with some of its slots filled otherwise."""
+    filled = filled or {}
+    assert filled.keys() <= base.keys(), f"no such slot: {filled.keys() - base.keys()}"
+    texts = {name: filled.get(name, text) for name, text in base.items()}
+    lines = []
+    for line in LAYOUT.splitlines():
+        name = line.strip()[1:-1]
+        if line.strip().startswith("{") and name in texts:
+            indent = line[: line.index("{")]
+            inside = texts[name].split("\n")
+            lines += [indent + n if n.strip() else "" for n in inside]
+        else:
+            lines.append(line)
+    return newline.join(lines) + newline
+
+
+def series() -> list[ModuleType]:
+    """Every codemod of patches/series.toml, in its order."""
+    table = tomllib.loads((ROOT / "patches" / "series.toml").read_text(encoding="utf-8"))
+    return [importlib.import_module(f"codemods.{p['codemod']}") for p in table["patch"]]
+
+
+def apply(text: str, *codemods: ModuleType) -> tuple[str, list[Patch]]:
+    """The codemods applied to one script: the text that comes out, and each one's record."""
+    source = Source(text)
+    edits, anchors = Edits(source), Anchors(source)
+    patches = [Patch(c.__name__.split(".")[-1], edits, anchors, []) for c in codemods]
+    for codemod, patch in zip(codemods, patches, strict=True):
+        codemod.apply(patch)
+    return edits.rebuild().code, patches
+
+
+def finish(text: str) -> str:
+    """The script with the whole series applied and stand-ins for its payload."""
+    source = Source(text)
+    edits, anchors = Edits(source), Anchors(source)
+    for codemod in series():
+        codemod.apply(Patch(codemod.__name__, edits, anchors, []))
+    module, _ = drop_unused(edits.rebuild(), source, [])
+    return module.code + PAYLOAD.replace("\n", source.module.default_newline)
+
+
+def check_transformed(
+    codemod: ModuleType,
+    before: str,
+    after: str,
+    *,
+    slot: str,
+    also: dict[str, tuple[str, str]] | None = None,
+    base: dict[str, str] = OLD,
+    newline: str = "\n",
+) -> Patch:
+    """``before`` in its slot becomes ``after``; ``also`` declares what else changes, or is so.
+
+    Every other byte of the script stays, and ``verify`` accepts the script once the rest of the
+    series is applied too.
+    """
+    rows = {slot: (before, after), **(also or {})}
+    old = render(base, {name: dedent(row[0]) for name, row in rows.items()}, newline)
+    expected = render(base, {name: dedent(row[1]) for name, row in rows.items()}, newline)
+    text, patches = apply(old, codemod)
+    assert text == expected, difference(expected, text)
+    assert bool(patches[0].changes) == (text != old), "the record says what changed"
+    codemod.verify(Script(finish(old)))
+    return patches[0]
+
+
+def difference(expected: str, text: str) -> str:
+    lines = difflib.unified_diff(
+        expected.splitlines(), text.splitlines(), "expected", "is", lineterm="", n=2
+    )
+    return "\n" + "\n".join(lines)
+
+
+def check_noop(codemod: ModuleType, *, base: dict[str, str] = OLD, **filled: str) -> None:
+    """Nothing is left to do: the script stays as it is, and ``verify`` accepts it."""
+    old = render(base, {name: dedent(text) for name, text in filled.items()})
+    text, patches = apply(old, codemod)
+    assert text == old
+    assert patches[0].changes == []
+    codemod.verify(Script(finish(old)))
+
+
+def check_refused(
+    codemod: ModuleType,
+    looked_for: str,
+    *,
+    nearest: tuple[str, ...] = (),
+    hint: str = "",
+    base: dict[str, str] = OLD,
+    **filled: str,
+) -> Refusal:
+    """``apply`` refuses, in one line that names what it looked for and came nearest.
+
+    ``nearest`` are lines of the script: each must stand where the refusal says it does, and only
+    there. No other candidate may be named.
+    """
+    old = render(base, {name: dedent(text) for name, text in filled.items()})
+    with pytest.raises(Refusal) as caught:
+        apply(old, codemod)
+    error = caught.value
+    assert looked_for in error.looked_for
+    check_nearest(error, old, nearest)
+    assert error.hint.startswith(hint)
+    assert bool(error.hint) == bool(hint), f"the hint is: {error.hint}"
+    error.patch = "the-patch"
+    assert str(error).startswith(f"patch 'the-patch' does not apply: {error.looked_for}")
+    assert "\n" not in str(error)
+    return error
+
+
+def check_nearest(error: Refusal, text: str, nearest: tuple[str, ...]) -> None:
+    lines = [line.strip() for line in text.splitlines()]
+    named = [lines[c.line - 1] for c in error.nearest or ()]
+    assert named == list(nearest)
+    for line in nearest:
+        assert lines.count(line) == 1, f"a poor row: {line!r} does not say which line"
+    for candidate in error.nearest or ():
+        assert candidate.text
+        assert len(candidate.text) <= 78
+
+
+def check_unverified(
+    codemod: ModuleType, promise: str, *, base: dict[str, str] = OLD, **filled: str
+) -> None:
+    """``apply`` has nothing against it, but ``verify`` refuses what the series makes of it."""
+    text = finish(render(base, {name: dedent(text) for name, text in filled.items()}))
+    with pytest.raises(Refusal) as caught:
+        codemod.verify(Script(text))
+    check_promise(caught.value, promise)
+
+
+def check_caught(
+    codemod: ModuleType, promise: str, *, payload: str = PAYLOAD, **spoilt: str
+) -> None:
+    """``verify`` refuses the finished script with a slot spoilt, naming the promise broken."""
+    text = render(FINISHED, {name: dedent(text) for name, text in spoilt.items()}) + payload
+    with pytest.raises(Refusal) as caught:
+        codemod.verify(Script(text))
+    check_promise(caught.value, promise)
+
+
+def check_accepted(codemod: ModuleType, **filled: str) -> None:
+    """``verify`` accepts the finished script with a slot filled otherwise, but right."""
+    text = render(FINISHED, {name: dedent(text) for name, text in filled.items()})
+    codemod.verify(Script(text + PAYLOAD))
+
+
+def check_promise(error: Refusal, promise: str) -> None:
+    assert promise in error.looked_for
+    assert error.looked_for.startswith("verify: ")
+    assert "\n" not in str(error)

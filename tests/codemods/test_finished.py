@@ -1,0 +1,32 @@
+"""The helpers' own scripts: what the tables build on must be right itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from codemods.script import Script
+from tests.codemods.helpers import BASES, FINISHED, OLD, PAYLOAD, finish, render, series
+
+
+def test_the_series_makes_the_finished_script_of_the_old_one():
+    assert finish(render(OLD)) == render(FINISHED) + PAYLOAD
+
+
+@pytest.mark.parametrize("codemod", series(), ids=lambda c: c.__name__.split(".")[-1])
+def test_every_verify_accepts_the_finished_script(codemod):
+    codemod.verify(Script(render(FINISHED) + PAYLOAD))
+
+
+@pytest.mark.parametrize("codemod", series(), ids=lambda c: c.__name__.split(".")[-1])
+@pytest.mark.parametrize("base", BASES)
+def test_every_verify_accepts_what_the_series_makes(codemod, base):
+    codemod.verify(Script(finish(render(BASES[base]))))
+
+
+@pytest.mark.parametrize("codemod", series(), ids=lambda c: c.__name__.split(".")[-1])
+@pytest.mark.parametrize("base", BASES)
+def test_crlf_scripts_come_out_with_crlf(codemod, base):
+    text = finish(render(BASES[base], newline="\r\n"))
+    assert text.replace("\r\n", "").count("\n") == 0
+    assert text.replace("\r\n", "\n") == finish(render(BASES[base]))
+    codemod.verify(Script(text))

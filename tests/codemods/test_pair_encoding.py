@@ -1,0 +1,720 @@
+"""codemods/pair_encoding.py"""
+
+from __future__ import annotations
+
+import pytest
+
+from codemods import pair_encoding
+from tests.codemods.helpers import (
+    BASES,
+    NEW,
+    OLD,
+    apply,
+    check_accepted,
+    check_caught,
+    check_refused,
+    check_transformed,
+    check_unverified,
+    render,
+)
+
+TO_TOKENS = "encode_datasets(raw, encode_pair, tokenizer, dargs, targs)"
+
+
+def without_size(base):
+    """The data class, before and after the argument block_size has gone."""
+    before = base["data_class"]
+    field = before.index("    block_size")
+    stop = before.find("\n\n", field)
+    rest = before[stop:] if stop > 0 else ""
+    return {"data_class": (before, before[:field].rstrip("\n") + rest)}
+
+
+# What the rest of main() reads is `chunks` in OLD, and `tokens` and `chunks` in NEW.
+TRANSFORMED = {
+    "as it was first": (OLD["mapping"], f"\nchunks = {TO_TOKENS}", OLD),
+    "as it is now": (NEW["mapping"], f"\ntokens = chunks = {TO_TOKENS}", NEW),
+    "what is read later decides the names": (
+        OLD["mapping"],
+        f"\ntokens = chunks = {TO_TOKENS}",
+        NEW,
+    ),
+    "what nobody reads later is not bound": (NEW["mapping"], f"\nchunks = {TO_TOKENS}", OLD),
+    "one map for all": (
+        """
+        chunks = raw.map(tokenizer, batched=True)
+        """,
+        f"""
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "bound with an annotation": (
+        """
+        def work(rows):
+            return tokenizer(rows)
+        chunks: Data = raw.map(work)
+        """,
+        f"""
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "helpers of helpers go with them": (
+        """
+        first = 1
+        second = first + 1
+        third = [n + second for n in range(first)]
+        def inner(rows):
+            def work(row):
+                return row + third
+            return [work(r) for r in rows]
+        def outer(rows):
+            return inner(rows)
+        tokens = raw.map(outer)
+        chunks = tokens.map(inner)
+        """,
+        f"""
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "what is read elsewhere stays": (
+        """
+        shown = 3
+        limit = 8
+        def work(rows):
+            return rows[:limit + shown]
+        tokens = raw.map(work)
+        # Shown to the user.
+        print(shown)
+        chunks = tokens.map(work)
+        """,
+        f"""
+        shown = 3
+        # Shown to the user.
+        print(shown)
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "what is read by a nested function elsewhere stays": (
+        """
+        limit = 8
+        def work(rows):
+            return rows[:limit]
+        chunks = raw.map(work)
+        def show():
+            return limit
+        print(show())
+        """,
+        f"""
+        limit = 8
+
+        chunks = {TO_TOKENS}
+        def show():
+            return limit
+        print(show())
+        """,
+        OLD,
+    ),
+    "what does more than bind stays": (
+        """
+        limit = 8; print("eight")
+        state.limit = width = 8
+        state["limit"] = depth = 8
+        with opened() as file:
+            size = 8
+            file.write("eight")
+        if limit > 8:
+            print("more")
+        chunks = raw.map(lambda rows: rows[:limit + width + depth + size])
+        """,
+        f"""
+        limit = 8; print("eight")
+        state.limit = width = 8
+        state["limit"] = depth = 8
+        with opened() as file:
+            size = 8
+            file.write("eight")
+        if limit > 8:
+            print("more")
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "what only binds goes: branches, loops, with, try, logs": (
+        """
+        if targs.do_train:
+            limit = 8
+        elif targs.do_eval:
+            logger.info("evaluating")
+            limit = 16
+        else:
+            limit, width = 32, 4
+        for n in range(3):
+            limit += n
+        with no_log() as quiet:
+            depth = quiet
+        try:
+            more = limit
+        except ValueError as error:
+            logger.warning_once("no")
+            more = error
+        tok_log = get_logger("tokens")
+        "A string that stands by itself."
+        chunks = raw.map(lambda rows: rows[: limit + width + depth + more + tok_log])
+        """,
+        f"""
+        "A string that stands by itself."
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "other statements in between stay, with their comments": (
+        """
+        def work(rows):
+            return rows
+        # Say so.
+        print("work")  # really
+        tokens = raw.map(work)
+
+        # And again.
+        logger.info("more work")
+
+        chunks = tokens.map(work)
+        # Then the splits.
+        """,
+        f"""
+        # Say so.
+        print("work")  # really
+
+        # And again.
+        logger.info("more work")
+
+        chunks = {TO_TOKENS}
+        # Then the splits.
+        """,
+        OLD,
+    ),
+    "a decorated helper stays: decorators may do anything": (
+        """
+        @remember
+        def work(rows):
+            return rows
+        chunks = raw.map(work)
+        """,
+        f"""
+        @remember
+        def work(rows):
+            return rows
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "an import that only the chunking needs goes": (
+        """
+        from itertools import chain
+        chunks = raw.map(chain)
+        """,
+        f"""
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
+    "three names are read": (
+        """
+        words = raw.map(tokenizer)
+        tokens = words.map(tokenizer)
+        chunks = tokens.map(tokenizer)
+        print(words, tokens)
+        """,
+        f"""
+
+        words = tokens = chunks = {TO_TOKENS}
+        print(words, tokens)
+        """,
+        OLD,
+    ),
+}
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
+@pytest.mark.parametrize(("before", "after", "base"), TRANSFORMED.values(), ids=TRANSFORMED)
+def test_transformed(before, after, base, newline):
+    also = without_size(base)
+    check_transformed(
+        pair_encoding, before, after, slot="mapping", also=also, base=base, newline=newline
+    )
+
+
+FIELDS = {
+    "in one line": ("    block_size: int = None\n    train_file: str = None",)
+    + ("    train_file: str = None",),
+    "with a comment of its own": (
+        "    train_file: str = None\n    # In tokens.\n    block_size: int = None  # or none",
+        "    train_file: str = None",
+    ),
+    "between two": (
+        "    train_file: str = None\n    block_size: int = None\n    seed: int = 1",
+        "    train_file: str = None\n    seed: int = 1",
+    ),
+    "over several lines": (
+        "    block_size: Optional[int] = field(\n        default=None,\n    )\n    train_file: str = ''",
+        "    train_file: str = ''",
+    ),
+    "a name alike stays": (
+        "    block_size: int = 1\n    block_size_limit: int = 2\n    train_file: str = ''",
+        "    block_size_limit: int = 2\n    train_file: str = ''",
+    ),
+}
+
+
+@pytest.mark.parametrize(("before", "after"), FIELDS.values(), ids=FIELDS)
+def test_the_argument_goes(before, after):
+    head = "@dataclass\nclass DataOptions:\n"
+    check_transformed(
+        pair_encoding,
+        head + before,
+        head + after,
+        slot="data_class",
+        also={"mapping": (OLD["mapping"], f"\nchunks = {TO_TOKENS}")},
+    )
+
+
+def test_other_names():
+    names = {"raw": "rows_of", "tokenizer": "splitter", "dargs": "the_data", "targs": "run"}
+    change = (
+        "load",
+        "tokenizer",
+        "mapping",
+        "parse",
+        "splits",
+        "trainer",
+        "metric",
+        "train",
+        "resize",
+    )
+    slots = {}
+    for slot in change + ("evaluate",):
+        text = OLD[slot]
+        for old, new in names.items():
+            text = text.replace(f"{old}.", f"{new}.").replace(f"{old} =", f"{new} =")
+            text = text.replace(f"({old})", f"({new})").replace(f" {old} ", f" {new} ")
+            text = text.replace(f"{old},", f"{new},").replace(f"={old}", f"={new}")
+        slots[slot] = (text, text)
+    mapping = slots.pop("mapping")[0].replace("tokenizer(", "splitter(")
+    check_transformed(
+        pair_encoding,
+        mapping,
+        "\nchunks = encode_datasets(rows_of, encode_pair, splitter, the_data, run)",
+        slot="mapping",
+        also={**slots, **without_size(OLD)},
+    )
+
+
+def test_a_long_call_is_broken():
+    names = [f"a_long_name_for_the_data_at_step_{i}" for i in range(3)]
+    before = f"{names[0]} = raw.map(f)\n{names[1]} = {names[0]}.map(f)\nchunks = {names[1]}.map(f)"
+    read = f"\nprint({names[0]}, {names[1]})"
+    check_transformed(
+        pair_encoding,
+        before + read,
+        f"\n{names[0]} = {names[1]} = chunks = encode_datasets(\n"
+        f"    raw, encode_pair, tokenizer, dargs, targs\n){read}",
+        slot="mapping",
+        also=without_size(OLD),
+    )
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_record(base):
+    text, (patch,) = apply(render(BASES[base]), pair_encoding)
+    kinds = [c.kind for c in patch.changes]
+    assert kinds[-2:] == ["changed", "removed"]
+    assert set(kinds[:-2]) == {"removed"}
+    assert all(c.digest for c in patch.changes)
+    removed = [c.what for c in patch.changes if c.kind == "removed"]
+    assert removed[-1] == "the argument block_size, which measured the chunks"
+    bound = {"old": ["tokens", "size", "cut"]}
+    bound["new"] = ["names", "column", "to_tokens", "tokens", "limit", "size", "cut"]
+    assert removed[:-1] == [f"text chunking: {name}" for name in bound[base]]
+    assert patch.graft_before.name.value == "main"
+
+
+def test_what_it_says_of_lines_is_true():
+    text = render(NEW)
+    _, (patch,) = apply(text, pair_encoding)
+    lines = text.splitlines()
+    for change in patch.changes[:-2]:
+        first, last = change.lines
+        names = change.what.removeprefix("text chunking: ").split(", ")
+        chunk = "\n".join(lines[first - 1 : last])
+        assert all(name in chunk for name in names)
+        assert lines[first - 1].strip()
+        assert not lines[first - 1].strip().startswith("#")
+
+
+REFUSED = {
+    "no data is mapped": (
+        {"mapping": "chunks = cut(raw)"},
+        "found 0 names that load_dataset's result is bound to and that are mapped",
+        (OLD["load"],),
+        "",
+    ),
+    "the data is mapped under another name": (
+        {"mapping": "rows = raw\nchunks = rows.map(tokenizer)"},
+        "found 0 names that load_dataset's result is bound to and that are mapped",
+        (OLD["load"], "chunks = rows.map(tokenizer)"),
+        "",
+    ),
+    "nothing is loaded": (
+        {"load": "raw = read(dargs.train_file)"},
+        "found 0 names that load_dataset's result is bound to and that are mapped",
+        (
+            'tokens = raw.map(lambda rows: tokenizer(rows["text"]), batched=True)',
+            "chunks = tokens.map(cut, batched=True)",
+        ),
+        "",
+    ),
+    "two data sets are": (
+        {
+            "load": "raw = load_dataset('a')\nmore = load_dataset('b')",
+            "mapping": "more = more.map(tokenizer)\nchunks = raw.map(tokenizer)",
+        },
+        "found 2 names that load_dataset's result is bound to and that are mapped",
+        (
+            "raw = load_dataset('a')",
+            "more = load_dataset('b')",
+            "more = more.map(tokenizer)",
+            "chunks = raw.map(tokenizer)",
+        ),
+        "",
+    ),
+    "the mapped data keeps the raw data's name": (
+        {"mapping": "raw = raw.map(tokenizer)\nchunks = raw.map(tokenizer)"},
+        "mapped data bound to another name than 'raw'",
+        ("raw = raw.map(tokenizer)", "chunks = raw.map(tokenizer)"),
+        "",
+    ),
+    "the mapped data has no name": (
+        {"mapping": "chunks = shuffle(raw.map(tokenizer))"},
+        "the mapped data to be assigned to a plain name",
+        ("chunks = shuffle(raw.map(tokenizer))",),
+        "",
+    ),
+    "the mapped data is a part of something": (
+        {"mapping": "data['all'] = raw.map(tokenizer)\nchunks = data['all']"},
+        "the mapped data to be assigned to a plain name",
+        ("data['all'] = raw.map(tokenizer)",),
+        "",
+    ),
+    "mapping does something else": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                print("mapped")
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("with targs.main_process_first():",),
+        "",
+    ),
+    "mapped in a function of its own": (
+        {
+            "mapping": """
+            def work():
+                done = raw.map(tokenizer)
+                return done
+            chunks = work()
+            """
+        },
+        "only mapped data (done) to be read after the mapping; read are: work",
+        ("def work():",),
+        "Something besides the data comes out of the statements that chunk the text",
+    ),
+    "what is read later is not data alone": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                count = len(raw)
+                chunks = raw.map(tokenizer)
+            print(count)
+            """
+        },
+        "only mapped data (chunks) to be read after the mapping; read are: chunks, count",
+        ("with targs.main_process_first():",),
+        "Something besides the data comes out of the statements that chunk the text",
+    ),
+    "nobody reads the mapped data": (
+        {"mapping": "tokens = raw.map(tokenizer)", "splits": "train_rows = eval_rows = None"},
+        "only mapped data (tokens) to be read after the mapping; read are: none",
+        ("tokens = raw.map(tokenizer)",),
+        "Something besides the data comes out of the statements that chunk the text",
+    ),
+    "mapped data is read in between": (
+        {
+            "mapping": """
+            tokens = raw.map(tokenizer)
+            print(len(tokens))
+            chunks = tokens.map(cut)
+            """
+        },
+        "what reads tokens to come after the data is mapped",
+        ("print(len(tokens))",),
+        "",
+    ),
+    "no argument block_size": (
+        {"data_class": "class DataOptions:\n    train_file: str = None\n    chunk: int = 1"},
+        "found no field 'block_size' among the data arguments",
+        ("class DataOptions:",),
+        "",
+    ),
+    "already done": (
+        {"mapping": f"chunks = {TO_TOKENS}"},
+        "found 0 names that load_dataset's result is bound to and that are mapped",
+        (OLD["load"],),
+        "",
+    ),
+    "parsed in one function, trained in another": (
+        {
+            "parse": "margs, dargs, targs = read()",
+            "helper": "def read():\n    "
+            "return HfArgumentParser((ModelOptions, DataOptions, TrainingArguments)).parse_dict({})",
+        },
+        "one function that both parses the arguments and makes the Trainer",
+        (
+            "return HfArgumentParser((ModelOptions, DataOptions, TrainingArguments)).parse_dict({})",
+            "trainer = Trainer(",
+        ),
+        "Upstream may have split main(); the edits need re-anchoring",
+    ),
+}
+
+
+@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
+def test_refused(filled, looked_for, nearest, hint):
+    check_refused(pair_encoding, looked_for, nearest=nearest, hint=hint, **filled)
+
+
+UNVERIFIED = {
+    "what reads block_size stays": (
+        {"evaluate": OLD["evaluate"] + "\nprint(dargs.block_size)"},
+        "nothing reads block_size any more",
+    ),
+    "a check of block_size stays, so what it reads does": (
+        {
+            "mapping": """
+            block_size = dargs.block_size or 1024
+            if block_size > 1024:
+                raise ValueError("too long")
+            chunks = raw.map(lambda rows: rows[:block_size])
+            """
+        },
+        "nothing reads block_size any more",
+    ),
+    "the class itself reads block_size": (
+        {
+            "data_class": """
+            @dataclass
+            class DataOptions:
+                train_file: str = None
+                block_size: int = 1
+
+                def __post_init__(self):
+                    assert self.block_size > 0
+            """
+        },
+        "nothing reads block_size any more",
+    ),
+    "a filter in between keeps the second map": (
+        {
+            "mapping": """
+            tokens = raw.map(tokenizer)
+            fewer = tokens.filter(len)
+            chunks = fewer.map(len)
+            """
+        },
+        "nothing else maps the data",
+    ),
+    "a split is mapped later": (
+        {"splits": OLD["splits"] + '\nextra = raw["train"].map(len)'},
+        "nothing else maps the data",
+    ),
+    "the mapped data is bound again later": (
+        {"splits": OLD["splits"] + "\nchunks = None"},
+        "chunks is bound once, to the encoded data",
+    ),
+    "mapped in one branch only": (
+        {
+            "mapping": """
+            if targs.do_train:
+                chunks = raw.map(tokenizer)
+            """,
+            "splits": "train_rows = chunks",
+        },
+        "the Trainer's train_dataset is a split of the encoded data",
+    ),
+}
+
+
+@pytest.mark.parametrize(("filled", "promise"), UNVERIFIED.values(), ids=UNVERIFIED)
+def test_verify_refuses_what_apply_let_pass(filled, promise):
+    check_unverified(pair_encoding, promise, **filled)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "added = tokenizer.add_tokens(['<x>'])",
+        "added = model.tie_weights()",
+        "added = raw.pop('x')",
+    ],
+)
+def test_a_statement_that_changes_something_stays(statement):
+    check_transformed(
+        pair_encoding,
+        f"{statement}\nchunks = raw.map(lambda rows: rows[:added])",
+        f"{statement}\n\nchunks = {TO_TOKENS}",
+        slot="mapping",
+        also=without_size(OLD),
+    )
+
+
+def test_a_field_on_the_same_line_as_block_size_stays():
+    head = "@dataclass\nclass DataOptions:\n    train_file: str = None\n"
+    check_transformed(
+        pair_encoding,
+        head + "    block_size: int = 1; seed: int = 2",
+        head + "    seed: int = 2",
+        slot="data_class",
+        also={"mapping": (OLD["mapping"], f"\nchunks = {TO_TOKENS}")},
+    )
+
+
+CAUGHT = {
+    "nothing is encoded": ({"mapping": "chunks = raw"}, "encode_datasets is called once in main()"),
+    "twice": (
+        {"mapping": f"chunks = {TO_TOKENS}\ntokens = {TO_TOKENS}"},
+        "encode_datasets is called once in main()",
+    ),
+    "only sometimes": (
+        {"mapping": f"if targs.do_train:\n    chunks = {TO_TOKENS}"},
+        "the data is encoded whatever the arguments",
+    ),
+    "not bound": ({"mapping": TO_TOKENS}, "the encoded data is bound to a name"),
+    "bound again": (
+        {"mapping": f"chunks = {TO_TOKENS}\nprint(chunks)\nchunks = raw"},
+        "chunks is bound once, to the encoded data",
+    ),
+    "bound again by a loop": (
+        {"mapping": f"chunks = {TO_TOKENS}\nprint(chunks)\nfor chunks in raw:\n    pass"},
+        "chunks is bound once, to the encoded data",
+    ),
+    "bound before": (
+        {"load": OLD["load"] + "\nchunks = raw"},
+        "chunks is bound once, to the encoded data",
+    ),
+    "mapped once more": (
+        {"mapping": f"chunks = {TO_TOKENS}\nmore = chunks.map(len)"},
+        "nothing else maps the data",
+    ),
+    "mapped in a nested function": (
+        {"mapping": f"chunks = {TO_TOKENS}\ndef work():\n    return raw['train'].map(len)"},
+        "nothing else maps the data",
+    ),
+    "block_size is read": (
+        {"mapping": f"chunks = {TO_TOKENS}\nprint(dargs.block_size)"},
+        "nothing reads block_size any more",
+    ),
+    "a local block_size": (
+        {"mapping": f"chunks = {TO_TOKENS}\nblock_size = 3"},
+        "nothing reads block_size any more",
+    ),
+    "the argument is still there": (
+        {
+            "data_class": OLD["data_class"].replace(
+                "DataOptions", "DataOptions(PromptResponseArguments)"
+            )
+        },
+        "nothing reads block_size any more",
+    ),
+    "train rows are raw": (
+        {"splits": "train_rows = raw['train']\neval_rows = chunks['validation']"},
+        "the Trainer's train_dataset is a split of the encoded data",
+    ),
+    "evaluation rows are raw": (
+        {"splits": "train_rows = chunks['train']\neval_rows = raw['validation']"},
+        "the Trainer's eval_dataset is a split of the encoded data",
+    ),
+    "the Trainer gets no train rows": (
+        {"trainer": "trainer = AdapterTrainer(model=model, eval_dataset=eval_rows)"},
+        "the Trainer gets a train_dataset",
+    ),
+    "the Trainer gets no evaluation rows": (
+        {"trainer": "trainer = AdapterTrainer(model=model, train_dataset=train_rows)"},
+        "the Trainer gets a eval_dataset",
+    ),
+    "the Trainer gets raw rows": (
+        {
+            "trainer": """
+            trainer = AdapterTrainer(
+                model=model, train_dataset=raw["train"], eval_dataset=eval_rows
+            )
+            """
+        },
+        "the Trainer's train_dataset is a split of the encoded data",
+    ),
+    "arguments swapped": (
+        {"mapping": "chunks = encode_datasets(raw, encode_pair, tokenizer, targs, dargs)"},
+        "encode",
+    ),
+    "another function encodes": (
+        {"mapping": "chunks = encode_datasets(raw, build_prompt, tokenizer, dargs, targs)"},
+        "encode",
+    ),
+    "raw rows after all": (
+        {"splits": OLD["splits"] + "\ntrain_rows = raw['train']"},
+        "the Trainer's train_dataset is the split 'train' of the encoded data",
+    ),
+    "the splits are swapped": (
+        {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},
+        "the Trainer's train_dataset is a split of the encoded data",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "promise"),
+    [
+        pytest.param(
+            *v,
+            id=k,
+        )
+        for k, v in CAUGHT.items()
+    ],
+)
+def test_verify_catches(spoilt, promise):
+    check_caught(pair_encoding, promise, **spoilt)
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        {"mapping": f"tokens = chunks = {TO_TOKENS}"},
+        {"mapping": f"chunks = {TO_TOKENS.replace('(raw', '(' + chr(10) + '    raw')}"},
+        {"mapping": f"chunks = {TO_TOKENS}\nmap(len, [])"},
+        {"splits": OLD["splits"] + "\ntrain_rows = train_rows.select(range(3))"},
+    ],
+)
+def test_verify_accepts(filled):
+    check_accepted(pair_encoding, **filled)
