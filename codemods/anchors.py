@@ -246,6 +246,17 @@ class Anchors:
             )
         return chain[chain.index(self.main.body) - 1]
 
+    def place(self, node: cst.CSTNode) -> cst.BaseStatement:
+        """``step``; Refusal when it is a definition, which runs somewhere else."""
+        step = self.step(node)
+        if isinstance(step, (cst.FunctionDef, cst.ClassDef)):
+            raise Refusal(
+                f"this to stand in {self.main.name.value}() itself, not in a definition",
+                [self.source.candidate(node)],
+                "What is to follow it can't be placed: the definition runs elsewhere",
+            )
+        return step
+
     def bound(self, node: cst.CSTNode) -> set[str]:
         """Names that running ``node`` binds in the scope it stands in."""
         out: set[str] = set()
@@ -327,10 +338,26 @@ class Anchors:
     # -- the things a trainer is made of --------------------------------------------------------
 
     def loads(self, cls: str) -> list[cst.Call]:
-        """Calls that load ``transformers.cls``, pretrained or from a config."""
-        return self.calls_to(
-            f"transformers.{cls}.from_pretrained", f"transformers.{cls}.from_config"
-        )
+        """Calls that load ``transformers.cls``, pretrained or from a config.
+
+        Refusal when the class is used otherwise, so that no load goes by another name.
+        """
+        name = f"transformers.{cls}"
+        found = self.calls_to(f"{name}.from_pretrained", f"{name}.from_config")
+        known = {id(c.func.value) for c in found}
+        for node in self._expressions:
+            if self.qualified(node) == name and id(node) not in known:
+                raise Refusal(
+                    f"every use of {name} to be a call that loads it", [self.source.candidate(node)]
+                )
+        return found
+
+    @cached_property
+    def _expressions(self) -> list[cst.CSTNode]:
+        """Names and attributes that are read."""
+        nodes = self.source.nodes
+        names = [n for n in nodes if isinstance(n, cst.Name) and self.is_read(n)]
+        return names + [n for n in nodes if isinstance(n, cst.Attribute)]
 
     @cached_property
     def config(self) -> str:

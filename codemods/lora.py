@@ -8,6 +8,8 @@ if len(tokenizer) > embedding_size:        if len(tokenizer) > embedding_size:
 
 from __future__ import annotations
 
+import ast
+
 from .anchors import dotted
 from .patch import Patch
 from .script import Script
@@ -30,7 +32,7 @@ def apply(patch: Patch) -> None:
         hint = "LoRA must wrap the model after its embeddings have their final size"
         raise patch.refuse(f"found no call of {a.model}.resize_token_embeddings", near, hint)
     patch.insert_after(
-        a.step(resizes[-1]),
+        max(map(a.place, resizes), key=a.body.index),
         f"{a.model} = add_lora({a.model}, {a.model_args}, {a.training_args})",
         "the model, loaded and its embeddings resized, gets LoRA",
     )
@@ -51,6 +53,7 @@ def verify(script: Script) -> None:
     early = script.calls("resize_token_embeddings", script.main)
     early += script.calls("from_pretrained", script.main) + script.calls("from_config", script.main)
     late = [c for c in early if c.lineno > call.lineno]
+    late += [c for c in early if isinstance(script.step(c), (ast.FunctionDef, ast.ClassDef))]
     script.require(not late, "the model is complete before LoRA is added", *late)
     trainer = script.one_call("AdapterTrainer")
     given = script.keywords(trainer).get("model") or (trainer.args[0] if trainer.args else None)

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
-
 from .anchors import dotted
 from .patch import Patch
 from .script import Script
@@ -26,15 +24,9 @@ def apply(patch: Patch) -> None:
         raise patch.refuse(
             f"found no call of {a.trainer}.evaluate", a.method_calls("evaluate", "train")
         )
-    step = a.step(evaluations[-1])
-    if isinstance(step, cst.FunctionDef):
-        hint = "Prediction follows evaluation, and a function shows only where it is defined"
-        raise patch.refuse(
-            f"{a.trainer}.evaluate to be called in {a.main.name.value}() itself", [step], hint
-        )
     arguments = f"{a.model_args}, {a.data_args}, {a.training_args}"
     patch.insert_after(
-        step,
+        max(map(a.place, evaluations), key=a.body.index),
         f"if {a.training_args}.do_predict:\n"
         f"    predict_responses({a.trainer}, {a.tokenizer}, build_prompt, {a.raw_datasets}, {arguments})\n",
         "prediction follows evaluation",

@@ -71,6 +71,7 @@ class Script:
         out: dict[str, ast.expr] = {}
         for k in call.keywords:
             if k.arg is not None:
+                self.require(k.arg not in out, f"{k.arg} is given once", call)
                 out[k.arg] = k.value
                 continue
             display = k.value
@@ -86,6 +87,7 @@ class Script:
             if isinstance(display, ast.Dict):
                 for key, value in zip(display.keys, display.values, strict=True):
                     if isinstance(key, ast.Constant):
+                        self.require(key.value not in out, f"{key.value} is given once", call)
                         out[key.value] = value
         return out
 

@@ -49,6 +49,9 @@ def _value(patch: Patch, a: Anchors) -> str:
     """What to pass: upstream's own argument, its default made True, or plain True."""
     own = a.field(a.model_class, KEY)
     if own is None:
+        elsewhere = [f for f in (a.field(c, KEY) for c in a.classes) if f is not None]
+        if elsewhere:
+            raise patch.refuse(f"{KEY} to be one of the model arguments", elsewhere)
         return "True"
     args = own.value.args if isinstance(own.value, cst.Call) else ()
     default = [x.value for x in args if x.keyword and x.keyword.value == "default"]
@@ -65,7 +68,8 @@ def _own_dict(patch: Patch, a: Anchors, call: cst.Call, loads: list[cst.Call]) -
     """The call's ``**dict`` if only loaders of this patch unpack it."""
     for name, display in a.starred(call).items():
         uses = [patch.source.parent(patch.source.parent(r)) for r in a.reads(name, a.main)]
-        if all(any(u is c for c in loads) for u in uses):
+        inline = [x for u in uses for x in u.args if x.keyword and x.keyword.value == KEY]
+        if not inline and all(any(u is c for c in loads) for u in uses):
             return display
     return None
 

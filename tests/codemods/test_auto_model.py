@@ -183,10 +183,6 @@ REFUSED = {
         {"model": LOAD.format("AutoModelForSeq2SeqLM")},
         (OLD["config"], OLD["tokenizer"], LOAD.format("AutoModelForSeq2SeqLM")),
     ),
-    "the class is chosen": (
-        {"model": "cls = AutoModelForCausalLM\n" + LOAD.format("cls")},
-        (OLD["config"], OLD["tokenizer"], LOAD.format("cls")),
-    ),
     "from a config only": (
         {"model": "model = AutoModelForCausalLM.from_config(config)"},
         (OLD["config"], OLD["tokenizer"], "model = AutoModelForCausalLM.from_config(config)"),
@@ -204,19 +200,33 @@ def test_refused(filled, nearest):
     check_refused(auto_model, MISSING, nearest=nearest, hint=HINT, **filled)
 
 
-UNVERIFIED = {
+USED = {
+    "the class is chosen": (
+        {"model": "cls = AutoModelForCausalLM\n" + LOAD.format("cls")},
+        "cls = AutoModelForCausalLM",
+    ),
     "asked for its class": (
         {"splits": OLD["splits"] + "\nassert isinstance(model, AutoModelForCausalLM)"},
-        "AutoModelForCausalLM is not used",
+        "assert isinstance(model, AutoModelForCausalLM)",
     ),
     "in an annotation": (
         {"helper": "def helper(model: AutoModelForCausalLM):\n    return model"},
-        "AutoModelForCausalLM is not used",
+        "def helper(model: AutoModelForCausalLM):",
     ),
     "another method of it": (
         {"splits": OLD["splits"] + "\nAutoModelForCausalLM.register(1, 2)"},
-        "AutoModelForCausalLM is not used",
+        "AutoModelForCausalLM.register(1, 2)",
     ),
+}
+
+
+@pytest.mark.parametrize(("filled", "nearest"), USED.values(), ids=USED)
+def test_refuses_another_use_of_the_class(filled, nearest):
+    wanted = "every use of transformers.AutoModelForCausalLM to be a call that loads it"
+    check_refused(auto_model, wanted, nearest=(nearest,), **filled)
+
+
+UNVERIFIED = {
     "imported twice, used in a function": (
         {"helper": "def helper():\n    return transformers.AutoModelForCausalLM"},
         "AutoModelForCausalLM is not used",

@@ -162,9 +162,9 @@ def test_evaluation_in_a_nested_function():
     before = "def judge():\n    return trainer.evaluate()\nprint(judge())"
     check_refused(
         prediction,
-        "trainer.evaluate to be called in main() itself",
-        nearest=("def judge():",),
-        hint="Prediction follows evaluation",
+        "to stand in main() itself, not in a definition",
+        nearest=("return trainer.evaluate()",),
+        hint="What is to follow it",
         evaluate=before,
     )
 
