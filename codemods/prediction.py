@@ -48,6 +48,9 @@ def verify(script: Script) -> None:
     late = [c for c in script.calls("train", script.main) if c.lineno > call.lineno]
     late += [c for c in script.calls("evaluate", script.main) if c.lineno > call.lineno]
     script.require(not late, "prediction comes after training and evaluation", *late)
+    ends = [n for n in script.main_own if isinstance(n, ast.Return) or _exits(n)]
+    early = [n for n in ends if n.lineno < call.lineno]
+    script.require(not early, "nothing ends the run before prediction", *early)
     script.given(
         call,
         "prediction uses the trained model",
@@ -59,3 +62,8 @@ def verify(script: Script) -> None:
         groups["data"],
         groups["training"],
     )
+
+
+def _exits(node: ast.AST) -> bool:
+    names = ("sys.exit", "os._exit", "exit", "quit")
+    return isinstance(node, ast.Call) and dotted_name(node.func) in names

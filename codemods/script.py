@@ -7,6 +7,7 @@ the anchors or the edits that made it.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 
 from .refusal import Candidate, Refusal
 
@@ -25,6 +26,7 @@ class Script:
             raise Refusal("verify: one function that parses the arguments")
         self.main = trains[0]
         self.main_nodes = list(ast.walk(self.main))
+        self.main_own = list(_own(self.main))
 
     def require(self, holds: object, promise: str, *near: ast.AST) -> None:
         if not holds:
@@ -191,6 +193,16 @@ class Script:
 def _is_in(node: ast.AST, outer: ast.AST) -> bool:
     start, end = (outer.lineno, outer.col_offset), (outer.end_lineno, outer.end_col_offset)
     return start <= (node.lineno, node.col_offset) and (node.end_lineno, node.end_col_offset) <= end
+
+
+def _own(function: ast.FunctionDef) -> Iterator[ast.AST]:
+    """What is in a function, and not in the functions and classes it defines."""
+    stack: list[ast.AST] = list(function.body)
+    while stack:
+        node = stack.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            stack += ast.iter_child_nodes(node)
 
 
 def _called(func: ast.AST) -> str:

@@ -18,6 +18,8 @@ def apply(patch: Patch) -> None:
     more = f"**zero3_model_kwargs({a.config}, {a.model_args})"
     for call in a.model_loads:
         if call.func.attr.value == "from_pretrained":
+            if a.keyword(call, "empty_init") is not None:
+                raise patch.refuse("a model loaded without empty_init of upstream's own", [call])
             patch.change(
                 call, add_argument(more), "empty_init=False under ZeRO-3 where it's known", more
             )
@@ -28,6 +30,7 @@ def verify(script: Script) -> None:
     promise = "the model's loading knows ZeRO-3"
     script.require(loads, promise)
     for call in loads:
+        script.require("empty_init" not in script.keywords(call), promise, call)
         calls = [k.value for k in call.keywords if k.arg is None and isinstance(k.value, ast.Call)]
         made = [c for c in calls if dotted(c.func) == "zero3_model_kwargs"]
         script.require(len(made) == 1, promise, call)
