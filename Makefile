@@ -52,6 +52,12 @@ hermetic: .venv/dev ## The tool's own tests, without torch
 payload: $(STACKS:%=.venv-%/done) ## Unit tests of the code that is grafted, on both stacks
 	$(foreach stack,$(STACKS),.venv-$(stack)/bin/python -m pytest -q tests/payload &&) true
 
+smoke: .venv/tools $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
+	$(foreach stack,$(STACKS),\
+	$(PY) -m tests.smoke.prepare $(stack) build/smoke/$(stack) && \
+	SMOKE_SCRIPT=build/smoke/$(stack)/run_clm_lora.py .venv-$(stack)/bin/python -m pytest -q --durations=5 \
+	$(if $(FULL),,-m "not long") tests/smoke &&) true
+
 fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wrong script
 	$(PY) -m tests.fuzz $(call option,--examples,EXAMPLES)
 

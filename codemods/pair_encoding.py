@@ -84,8 +84,9 @@ def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
             for c in maps:
                 derived.add(a.target_of(c, "mapped data"))
             steps.append(step)
-    if a.raw_datasets in {n for s in steps for n in a.bound(s)}:
-        raise patch.refuse(f"mapped data bound to another name than {a.raw_datasets!r}", steps)
+    between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])] if steps else []
+    if a.raw_datasets in {n for s in [*steps, *between] for n in a.bound(s)}:
+        raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", steps)
     return steps
 
 

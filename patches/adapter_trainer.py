@@ -156,7 +156,10 @@ class AdapterTrainer(Trainer):
         optimizer = super().create_optimizer(*args, **kwargs)
         # LoRA trains no biases or norms. DeepSpeed drops empty groups itself, but after schedules
         # were made for all of them, which newer releases of torch take for an error.
-        optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
+        for name in ("param_groups", "params"):  # accelerate's stand-in for DeepSpeed's own: params
+            groups = getattr(optimizer, name, None)
+            if isinstance(groups, list) and all(isinstance(group, dict) for group in groups):
+                groups[:] = [group for group in groups if group["params"]]
         return optimizer
 
     def _can_resume_from(self, folder):

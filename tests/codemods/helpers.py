@@ -10,6 +10,7 @@ written by hand: what ``verify`` has to accept, and, with one slot spoilt, what 
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import textwrap
 import tomllib
@@ -113,7 +114,7 @@ OLD = slots('''
     model = AutoModelForCausalLM.from_pretrained(margs.model_name_or_path, config=config)
     [resize]
     if len(tokenizer) > 100:
-        model.resize_token_embeddings(len(tokenizer))
+        model.resize_token_embeddings(101)
     [mapping]
     # Text becomes tokens, tokens become chunks.
     tokens = raw.map(lambda rows: tokenizer(rows["text"]), batched=True)
@@ -219,7 +220,7 @@ NEW = OLD | slots('''
     tokenizer = AutoTokenizer.from_pretrained(margs.model_name_or_path, **more)
     [model]
     if margs.model_name_or_path:
-        model = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(  # big
             margs.model_name_or_path,
             config=config, trust_remote_code=margs.trust_remote_code,
             dtype="auto",
@@ -322,7 +323,7 @@ FINISHED = OLD | slots("""
 trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
     if len(tokenizer) > 100:
-        model.resize_token_embeddings(len(tokenizer))
+        model.resize_token_embeddings(101)
 
     model = add_lora(model, margs, targs)
     [mapping]
@@ -425,26 +426,33 @@ def render(base: dict[str, str], filled: dict[str, str] | None = None, newline: 
     return newline.join(lines) + newline
 
 
+@functools.cache
 def series() -> list[ModuleType]:
     """Every codemod of patches/series.toml, in its order."""
     table = tomllib.loads((ROOT / "patches" / "series.toml").read_text(encoding="utf-8"))
     return [importlib.import_module(f"codemods.{p['codemod']}") for p in table["patch"]]
 
 
-def apply(text: str, *codemods: ModuleType) -> tuple[str, list[Patch]]:
-    """The codemods applied to one script: the text that comes out, and each one's record."""
+@functools.lru_cache(maxsize=1)
+def read(text: str) -> tuple[Source, Anchors]:
+    """The script parsed; edits don't change it."""
     source = Source(text)
-    edits, anchors = Edits(source), Anchors(source)
-    patches = [Patch(c.__name__.split(".")[-1], edits, anchors, []) for c in codemods]
-    for codemod, patch in zip(codemods, patches, strict=True):
-        codemod.apply(patch)
-    return edits.rebuild().code, patches
+    return source, Anchors(source)
 
 
+def apply(text: str, codemod: ModuleType) -> tuple[str, Patch]:
+    """One codemod applied to the script: the text that comes out, and the record."""
+    source, anchors = read(text)
+    patch = Patch(codemod.__name__.split(".")[-1], Edits(source), anchors, [])
+    codemod.apply(patch)
+    return patch.edits.rebuild().code, patch
+
+
+@functools.lru_cache(maxsize=8)
 def finish(text: str) -> str:
     """The script with the whole series applied and stand-ins for its payload."""
-    source = Source(text)
-    edits, anchors = Edits(source), Anchors(source)
+    source, anchors = read(text)
+    edits = Edits(source)
     for codemod in series():
         codemod.apply(Patch(codemod.__name__, edits, anchors, []))
     module, _ = drop_unused(edits.rebuild(), source, [])
@@ -469,11 +477,11 @@ def check_transformed(
     rows = {slot: (before, after), **(also or {})}
     old = render(base, {name: dedent(row[0]) for name, row in rows.items()}, newline)
     expected = render(base, {name: dedent(row[1]) for name, row in rows.items()}, newline)
-    text, patches = apply(old, codemod)
+    text, patch = apply(old, codemod)
     assert text == expected, difference(expected, text)
-    assert bool(patches[0].changes) == (text != old), "the record says what changed"
+    assert bool(patch.changes) == (text != old), "the record says what changed"
     codemod.verify(Script(finish(old)))
-    return patches[0]
+    return patch
 
 
 def difference(expected: str, text: str) -> str:
@@ -486,9 +494,9 @@ def difference(expected: str, text: str) -> str:
 def check_noop(codemod: ModuleType, *, base: dict[str, str] = OLD, **filled: str) -> None:
     """Nothing is left to do: the script stays as it is, and ``verify`` accepts it."""
     old = render(base, {name: dedent(text) for name, text in filled.items()})
-    text, patches = apply(old, codemod)
+    text, patch = apply(old, codemod)
     assert text == old
-    assert patches[0].changes == []
+    assert patch.changes == []
     codemod.verify(Script(finish(old)))
 
 

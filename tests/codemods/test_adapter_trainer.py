@@ -96,7 +96,7 @@ def test_upstreams_shapes(base):
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_record(base):
-    _, (patch,) = apply(render(BASES[base]), adapter_trainer)
+    _, patch = apply(render(BASES[base]), adapter_trainer)
     assert [(c.kind, c.where, c.code) for c in patch.changes] == [
         ("changed", "main", "AdapterTrainer")
     ]

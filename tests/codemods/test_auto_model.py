@@ -48,13 +48,13 @@ TRANSFORMED = {
         if margs.model_name_or_path:
             model = AutoModelForCausalLM.from_pretrained(margs.model_name_or_path)
         else:
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config)  # new
         """,
         """
         if margs.model_name_or_path:
             model = AutoModel.from_pretrained(margs.model_name_or_path)
         else:
-            model = AutoModel.from_config(config)
+            model = AutoModel.from_config(config)  # new
         """,
     ),
     "annotated, in brackets": (
@@ -160,7 +160,7 @@ def test_the_new_class_is_imported_already():
 
 
 def test_the_record():
-    _, (patch,) = apply(render(NEW), auto_model)
+    _, patch = apply(render(NEW), auto_model)
     assert [(c.kind, c.where, c.code) for c in patch.changes] == [
         ("changed", "main", "AutoModel"),
         ("changed", "main", "AutoModel"),

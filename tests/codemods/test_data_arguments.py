@@ -185,15 +185,15 @@ def test_a_class_that_the_parser_is_not_given_stays():
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_payload_stands_before_the_first_of_the_classes(base):
-    _, (patch,) = apply(render(BASES[base]), data_arguments)
+    _, patch = apply(render(BASES[base]), data_arguments)
     assert patch.graft_before.name.value == "ModelOptions"
     swapped = {"model_class": OLD["data_class"], "data_class": OLD["model_class"]}
-    _, (patch,) = apply(render(BASES[base], swapped), data_arguments)
+    _, patch = apply(render(BASES[base], swapped), data_arguments)
     assert patch.graft_before.name.value == "DataOptions"
 
 
 def test_the_record():
-    _, (patch,) = apply(render(NEW), data_arguments)
+    _, patch = apply(render(NEW), data_arguments)
     kinds = [(c.kind, c.where, c.code) for c in patch.changes]
     assert kinds == [
         ("changed", "DataOptions", "(PromptResponseArguments)"),
@@ -337,6 +337,23 @@ CAUGHT = {
 
             def __post_init__(self):
                 super().__init__()
+        """,
+        "the base class's checks run before upstream's",
+    ),
+    "not a method": (
+        """
+        class DataOptions(PromptResponseArguments):
+            train_file: str = None
+            __post_init__ = checks
+        """,
+        "the base class's checks run before upstream's",
+    ),
+    "a method on a condition": (
+        """
+        class DataOptions(PromptResponseArguments):
+            train_file: str = None
+            if CHECKED:
+                __post_init__ = checks
         """,
         "the base class's checks run before upstream's",
     ),

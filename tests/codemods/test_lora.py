@@ -28,11 +28,11 @@ TRANSFORMED = {
     "resized on a condition": (
         """
         if len(tokenizer) > 100:
-            model.resize_token_embeddings(len(tokenizer))
+            model.resize_token_embeddings(101)
         """,
         """
         if len(tokenizer) > 100:
-            model.resize_token_embeddings(len(tokenizer))
+            model.resize_token_embeddings(101)
 
         model = add_lora(model, margs, targs)
         """,
@@ -166,7 +166,7 @@ def test_bases(before, after):
 
 
 def test_the_record():
-    _, (patch,) = apply(render(NEW), lora)
+    _, patch = apply(render(NEW), lora)
     assert [(c.kind, c.where) for c in patch.changes] == [
         ("changed", "ModelOptions"),
         ("added after", "main"),
@@ -340,6 +340,12 @@ CAUGHT = {
     ),
     "resized through a call after LoRA": (
         {"splits": "unwrap(model).resize_token_embeddings(9)"},
+        "the model is complete before LoRA is added",
+    ),
+    "loaded in a function that is called later": (
+        {
+            "load": "raw = load_dataset('a')\ndef fetch():\n    return AutoModel.from_pretrained('b')"
+        },
         "the model is complete before LoRA is added",
     ),
     "after the Trainer": (

@@ -155,7 +155,7 @@ def test_other_names():
 
 
 def test_the_record():
-    _, (patch,) = apply(render(OLD), pair_collator)
+    _, patch = apply(render(OLD), pair_collator)
     assert [(c.kind, c.where, c.code) for c in patch.changes] == [
         ("changed", "main", "PairCollator(tokenizer, dargs)")
     ]

@@ -148,6 +148,28 @@ TRANSFORMED = {
         """,
         OLD,
     ),
+    "what adds to something else stays": (
+        """
+        if targs.do_train:
+            limit = 8
+            state.count += 1
+        if targs.do_eval:
+            width = 8
+            state["count"] += 1
+        chunks = raw.map(lambda rows: rows[: limit + width])
+        """,
+        f"""
+        if targs.do_train:
+            limit = 8
+            state.count += 1
+        if targs.do_eval:
+            width = 8
+            state["count"] += 1
+
+        chunks = {TO_TOKENS}
+        """,
+        OLD,
+    ),
     "what only binds goes: branches, loops, with, try, logs": (
         """
         if targs.do_train:
@@ -257,8 +279,10 @@ def test_transformed(before, after, base, newline):
 
 
 FIELDS = {
-    "in one line": ("    block_size: int = None\n    train_file: str = None",)
-    + ("    train_file: str = None",),
+    "in one line": (
+        "    block_size: int = None\n    train_file: str = None",
+        "    train_file: str = None",
+    ),
     "with a comment of its own": (
         "    train_file: str = None\n    # In tokens.\n    block_size: int = None  # or none",
         "    train_file: str = None",
@@ -304,7 +328,7 @@ def test_other_names():
         "resize",
     )
     slots = {}
-    for slot in change + ("evaluate",):
+    for slot in (*change, "evaluate"):
         text = OLD[slot]
         for old, new in names.items():
             text = text.replace(f"{old}.", f"{new}.").replace(f"{old} =", f"{new} =")
@@ -337,7 +361,7 @@ def test_a_long_call_is_broken():
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_record(base):
-    text, (patch,) = apply(render(BASES[base]), pair_encoding)
+    _, patch = apply(render(BASES[base]), pair_encoding)
     kinds = [c.kind for c in patch.changes]
     assert kinds[-2:] == ["changed", "removed"]
     assert set(kinds[:-2]) == {"removed"}
@@ -352,7 +376,7 @@ def test_the_record(base):
 
 def test_what_it_says_of_lines_is_true():
     text = render(NEW)
-    _, (patch,) = apply(text, pair_encoding)
+    _, patch = apply(text, pair_encoding)
     lines = text.splitlines()
     for change in patch.changes[:-2]:
         first, last = change.lines
@@ -401,7 +425,7 @@ REFUSED = {
     ),
     "the mapped data keeps the raw data's name": (
         {"mapping": "raw = raw.map(tokenizer)\nchunks = raw.map(tokenizer)"},
-        "mapped data bound to another name than 'raw'",
+        "'raw' to stay as loaded while it is mapped",
         ("raw = raw.map(tokenizer)", "chunks = raw.map(tokenizer)"),
         "",
     ),

@@ -25,13 +25,13 @@ def test_noop(base):
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_payload_stands_before_main(base):
-    _, (patch,) = apply(render(BASES[base]), payload_only)
+    _, patch = apply(render(BASES[base]), payload_only)
     assert patch.graft_before.name.value == "main"
 
 
 def test_main_by_another_name_and_not_the_last_function():
     text = render(OLD).replace("main()", "train()") + "\n\ndef main():\n    train()\n"
-    _, (patch,) = apply(text, payload_only)
+    _, patch = apply(text, payload_only)
     assert patch.graft_before.name.value == "train"
 
 

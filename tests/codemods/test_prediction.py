@@ -100,7 +100,7 @@ def test_other_names():
 
 
 def test_the_record():
-    _, (patch,) = apply(render(OLD), prediction)
+    _, patch = apply(render(OLD), prediction)
     assert [(c.kind, c.where, c.code.strip()) for c in patch.changes] == [
         ("added after", "main", PREDICT.strip())
     ]
@@ -213,6 +213,14 @@ CAUGHT = {
         {"evaluate": f"if targs.do_predict:\n    {CALL}\ntrainer.evaluate()"},
         "prediction comes after training and evaluation",
     ),
+    "after an early end": (
+        {"splits": "if not targs.do_train:\n    return"},
+        "nothing ends the run before prediction",
+    ),
+    "after the end of evaluation": (
+        {"evaluate": f"if targs.do_eval:\n    sys.exit(0)\nif targs.do_predict:\n    {CALL}"},
+        "nothing ends the run before prediction",
+    ),
     "of another model": (
         {"evaluate": f"if targs.do_predict:\n    {CALL.replace('trainer', 'model')}"},
         "prediction uses the trained model",
@@ -256,6 +264,7 @@ def test_verify_catches(spoilt, promise):
         f"if targs.do_predict:\n    {CALL}",
         f"trainer.evaluate()\ntrainer.evaluate()\nif targs.do_predict:\n    {CALL}\nprint('end')",
         f"if targs.do_predict:\n    answers = {CALL}",
+        f"def judge():\n    return trainer.x\nif targs.do_predict:\n    {CALL}\nreturn",
     ],
 )
 def test_verify_accepts(evaluate):

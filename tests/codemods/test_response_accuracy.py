@@ -115,7 +115,7 @@ def test_imported_where_it_is_used():
 
 
 def test_the_record():
-    _, (patch,) = apply(render(OLD), response_accuracy)
+    _, patch = apply(render(OLD), response_accuracy)
     assert [(c.kind, c.where, c.code) for c in patch.changes] == [
         ("changed", "main", "ResponseAccuracy()")
     ]

@@ -154,6 +154,22 @@ PLAIN = {
         extra = load_dataset("extra", **more)
         """,
     ),
+    "a dict shared with a loader that says so itself stays": (
+        """
+        more = {"revision": "main"}
+        if margs.config_name:
+            config = AutoConfig.from_pretrained("here", trust_remote_code=True, **more)
+        else:
+            config = AutoConfig.from_pretrained("there", **more)
+        """,
+        """
+        more = {"revision": "main"}
+        if margs.config_name:
+            config = AutoConfig.from_pretrained("here", trust_remote_code=True, **more)
+        else:
+            config = AutoConfig.from_pretrained("there", **more, trust_remote_code=True)
+        """,
+    ),
     "of two dicts the first takes it": (
         """
         one = {"revision": "main"}
@@ -327,7 +343,7 @@ def test_todays_shape_needs_the_default_only():
 
 
 def test_loading_the_data_is_not_its_business():
-    text, (patch,) = apply(render(NEW), trust_remote_code)
+    text, patch = apply(render(NEW), trust_remote_code)
     assert [c.where for c in patch.changes] == ["ModelOptions"]
     assert NEW["load"].splitlines()[1] in text
 
@@ -509,6 +525,15 @@ REFUSED = {
         NOT_ONE_DICT,
         (LOAD,),
         UNKNOWN,
+    ),
+    "the argument is another group's": (
+        OLD,
+        {
+            "data_class": "class DataOptions:\n    train_file: str\n    trust_remote_code: bool = False"
+        },
+        "trust_remote_code to be one of the model arguments",
+        ("trust_remote_code: bool = False",),
+        "",
     ),
     "the argument has no default": (
         NEW,
@@ -696,5 +721,5 @@ def test_verify_accepts(filled):
 
 @pytest.mark.parametrize("base", BASES)
 def test_no_payload(base):
-    _, (patch,) = apply(render(BASES[base]), trust_remote_code)
+    _, patch = apply(render(BASES[base]), trust_remote_code)
     assert patch.graft_before is None

@@ -35,7 +35,7 @@ TRANSFORMED = {
     ),
     "several lines, comments": (
         """
-        model = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(  # big
             "there",  # or here
             # As it was.
             config=config,
@@ -43,7 +43,7 @@ TRANSFORMED = {
         )
         """,
         f"""
-        model = AutoModelForCausalLM.from_pretrained(
+        model = AutoModelForCausalLM.from_pretrained(  # big
             "there",  # or here
             # As it was.
             config=config,
@@ -62,13 +62,13 @@ TRANSFORMED = {
         if margs.model_name_or_path:
             model = AutoModelForCausalLM.from_pretrained("there")
         else:
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config)  # new
         """,
         f"""
         if margs.model_name_or_path:
             model = AutoModelForCausalLM.from_pretrained("there", {MORE})
         else:
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config)  # new
         """,
     ),
     "each of two": (
@@ -122,7 +122,7 @@ def test_transformed(before, after, newline, base):
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_record(base):
-    _, (patch,) = apply(render(BASES[base]), zero3)
+    _, patch = apply(render(BASES[base]), zero3)
     assert [(c.kind, c.where, c.code) for c in patch.changes] == [("changed", "main", MORE)]
     assert patch.graft_before.name.value == "main"
 
@@ -160,6 +160,21 @@ REFUSED = {
         ("config = quiet(AutoConfig.from_pretrained('a'))",),
         "",
     ),
+    "upstream says so itself": (
+        {"model": "model = AutoModelForCausalLM.from_pretrained('there', empty_init=True)"},
+        "a model loaded without empty_init of upstream's own",
+        ("model = AutoModelForCausalLM.from_pretrained('there', empty_init=True)",),
+        "",
+    ),
+    "upstream says so itself, in a dict": (
+        {
+            "model": "more = {'empty_init': False}\n"
+            "model = AutoModelForCausalLM.from_pretrained('there', **more)"
+        },
+        "a model loaded without empty_init of upstream's own",
+        ("model = AutoModelForCausalLM.from_pretrained('there', **more)",),
+        "",
+    ),
     "no model": (
         {"model": "model = load('there')"},
         "found no call of transformers.AutoModelForCausalLM.from_pretrained",
@@ -191,6 +206,7 @@ CAUGHT = {
     "another's": RIGHT.replace("zero3_model_kwargs", "model_kwargs"),
     "not called": RIGHT.replace("(config, margs)", ""),
     "twice": f"{RIGHT[:-1]}, {MORE})",
+    "empty_init besides": RIGHT.replace(MORE, f"empty_init=True, {MORE}"),
     "no stars": RIGHT.replace("**zero3", "more=zero3"),
     "nothing loads a model": "model = None",
     "no arguments": RIGHT.replace("(config, margs)", "()"),

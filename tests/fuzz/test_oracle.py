@@ -1,0 +1,314 @@
+"""The oracle can fail: scripts made wrong on purpose, each with the reason it must give."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.fuzz import run
+from tests.fuzz.oracle import Judge
+from tests.fuzz.sources import few, sources
+from tools.transform import transform
+
+# What is edited (a pattern and what takes its place), and what the oracle must say about it.
+ADD_LORA = r"\n( +)(\w+) = add_lora\(.*\)\n"
+WRONG = [
+    pytest.param(
+        r"( +)(<model> = add_lora\(.*\))\n",
+        r"\1tuned = 0\n",
+        "add_lora is called 0 times",
+        id="no LoRA",
+    ),
+    pytest.param(
+        r"(\n    if len\(<tokenizer>\) > .*\n.*resize_token_embeddings.*\n)((?:\s*#.*)*\s*    <model> = add_lora\(.*\)\n)",
+        r"\n\2\1",
+        "resized after LoRA|resize",
+        id="LoRA before the resize",
+    ),
+    pytest.param(
+        r"<model> = (add_lora\(.*\))",
+        r"wrapped = \1",
+        "not the LoRA model",
+        id="base model trained",
+    ),
+    pytest.param(
+        r"add_lora\(<model>, <model_args>, <training_args>\)\n",
+        "add_lora(<model>, <data_args>, <training_args>)\n",
+        "add_lora gets",
+        id="LoRA gets other arguments",
+    ),
+    pytest.param(
+        r"AutoModel\.from_pretrained",
+        "AutoModelForCausalLM.from_pretrained",
+        "comes from|importing|NameError",
+        id="AutoModelForCausalLM",
+    ),
+    pytest.param(r"\*\*zero3_model_kwargs\(.*?\),?", "", "without its zero3", id="no zero3"),
+    pytest.param(
+        r"zero3_model_kwargs\(<config>, <model_args>\)",
+        "zero3_model_kwargs(None, <model_args>)",
+        "without its zero3",
+        id="zero3 without config",
+    ),
+    pytest.param(
+        r"(AutoModel\.from_config\(config), trust_remote_code=\S+\)",
+        r"\1)",
+        "from_config gets trust_remote_code=None",
+        id="from_config does not trust",
+    ),
+    pytest.param(
+        r'    "trust_remote_code": .*,\n',
+        "",
+        "gets trust_remote_code=None",
+        id="kwargs do not trust",
+    ),
+    pytest.param(
+        r'"trust_remote_code": [^,\n}]*',
+        '"trust_remote_code": False',
+        "gets trust_remote_code=False",
+        id="trust turned off",
+    ),
+    pytest.param(
+        r"encode_datasets\((\s*)<raw>, encode_pair",
+        r"encode_datasets(\1{}, encode_pair",
+        "encode_datasets gets|raises",
+        id="nothing encoded",
+    ),
+    pytest.param(r"= encode_datasets\([^)]*\)", "= <raw>", "not encoded", id="raw data"),
+    pytest.param(
+        r"(<encoded>)\[\"train\"\]",
+        r'<raw>["train"]',
+        "not encoded",
+        id="raw training data",
+    ),
+    pytest.param(
+        r"(<encoded>)\[\"validation\"\]",
+        r'<raw>["validation"]',
+        "eval_dataset is not encoded",
+        id="raw evaluation data",
+    ),
+    pytest.param(
+        r"<encoded>\[\"validation\"\]",
+        '<encoded>["train"]',
+        "raises|upstream does",
+        id="other split",
+    ),
+    pytest.param(
+        r"data_collator=PairCollator\(<tokenizer>, <data_args>\)",
+        "data_collator=None",
+        "data_collator is None",
+        id="no collator",
+    ),
+    pytest.param(
+        r"PairCollator\(<tokenizer>, <data_args>\)",
+        "PairCollator(<tokenizer>, <model_args>)",
+        "data_collator is",
+        id="collator gets other arguments",
+    ),
+    pytest.param(r"= AdapterTrainer\(", "= Trainer(", "not one AdapterTrainer", id="plain Trainer"),
+    pytest.param(
+        r"(\n    if <training_args>\.do_train:\n        (?:checkpoint|resume))",
+        r"\n    AdapterTrainer(model=<model>)\n\1",
+        "not one AdapterTrainer|upstream does",
+        id="two trainers",
+    ),
+    pytest.param(
+        r"metric = ResponseAccuracy\(\)",
+        'import evaluate\n        metric = evaluate.load("accuracy")',
+        "asks the hub",
+        id="metric from the hub",
+    ),
+    pytest.param(
+        r"references=labels\)", "references=labels[0])", "compute", id="metric of predictions only"
+    ),
+    pytest.param(
+        r"(preds|guesses)\[:, :-1\]",
+        r"\1[:, 1:]",
+        "compute|preds",
+        id="predictions shifted otherwise",
+    ),
+    pytest.param(r"labels\[:, 1:\]", "labels", "labels", id="labels not shifted"),
+    pytest.param(
+        r"if <training_args>\.do_predict:\n",
+        "if <training_args>.do_eval:\n",
+        "predict_responses is called",
+        id="prediction with evaluation",
+    ),
+    pytest.param(
+        r"( +)if <training_args>\.do_predict:\n.*predict_responses\(.*\)\n",
+        "",
+        "predict_responses is called 0",
+        id="no prediction",
+    ),
+    pytest.param(
+        r"predict_responses\(<trainer>, <tokenizer>, build_prompt, <raw>",
+        "predict_responses(<trainer>, <tokenizer>, build_prompt, <encoded>",
+        "predict_responses gets",
+        id="prediction from encoded data",
+    ),
+    pytest.param(
+        r"(\n    if <training_args>\.do_eval:\n        logger)",
+        r"\n    if <training_args>.do_predict:\n"
+        r"        predict_responses(<trainer>, <tokenizer>, build_prompt, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
+        "before training or evaluation|called 2",
+        id="prediction before evaluation",
+    ),
+    pytest.param(r"if <training_args>\.push_to_hub:", "if False:", "push_to_hub", id="no push"),
+    pytest.param(r"trainer\.save_model\(\).*", "pass", "save_model", id="model not saved"),
+    pytest.param(r"trainer\.save_state\(\)", "pass", "save_state", id="state not saved"),
+    pytest.param(
+        r"trainer\.save_metrics\(\"eval\", \w+\)",
+        "pass",
+        "save_metrics",
+        id="metrics not saved",
+    ),
+    pytest.param(
+        r"trainer\.train\(resume_from_checkpoint=\w+\)",
+        "trainer.train()",
+        "trainer.train",
+        id="no resume",
+    ),
+    pytest.param(
+        r"trainer\.train\(resume_from_checkpoint=\w+\)",
+        "trainer.train(resume_from_checkpoint=True)",
+        "trainer.train",
+        id="always resume",
+    ),
+    pytest.param(r"set_seed\(<training_args>\.seed\)", "pass", "set_seed", id="no seed"),
+    pytest.param(
+        r"set_seed\(<training_args>\.seed\)", "set_seed(0)", "set_seed", id="another seed"
+    ),
+    pytest.param(
+        r"<data_args>\.max_train_samples is not None",
+        "False",
+        "select|samples|train_dataset",
+        id="all training samples",
+    ),
+    pytest.param(
+        r"<data_args>\.max_eval_samples is not None",
+        "False",
+        "select|samples|eval_dataset|take",
+        id="all evaluation samples",
+    ),
+    pytest.param(
+        r"revision=<model_args>\.model_revision,?|\"revision\": <model_args>\.model_revision,",
+        "",
+        "revision",
+        id="revision dropped",
+    ),
+    pytest.param(r"cache_dir=<model_args>\.cache_dir,", "", "cache_dir", id="cache folder dropped"),
+    pytest.param(r"streaming=<data_args>\.streaming,?", "", "load_dataset", id="not streamed"),
+    pytest.param(
+        r"if <training_args>\.do_train:\n        checkpoint",
+        "if True:\n        checkpoint",
+        "raises|upstream",
+        id="always train",
+    ),
+    pytest.param(
+        r"(use_fast_tokenizer: bool = field\(\s*default=)True",
+        r"\1False",
+        "use_fast_tokenizer",
+        id="a default changed",
+    ),
+    pytest.param(
+        r"(trust_remote_code: bool = field\(\s*default=)True",
+        r"\1False",
+        "trust_remote_code",
+        id="trust is not the default",
+    ),
+    pytest.param(
+        r"(    overwrite_cache: bool = field)",
+        r"    block_size: int = 1\n\1",
+        "block_size",
+        id="block_size stays",
+    ),
+    pytest.param(
+        r"    overwrite_cache: bool = field\([^)]*\)\n",
+        "    pass\n",
+        "overwrite_cache",
+        id="an argument lost",
+    ),
+    pytest.param(
+        r"\(PromptResponseArguments\)", "", "prompt_column|raises|missing", id="no prompt arguments"
+    ),
+    pytest.param(r"\(LoraArguments\)", "", "lora_rank", id="no LoRA arguments"),
+    pytest.param(
+        r"lora_rank: int = field\(default=8",
+        "lora_rank: int = field(default=16",
+        "payload",
+        id="another rank",
+    ),
+    pytest.param(r"import peft\n", "import torch as peft\n", "payload", id="another peft"),
+    pytest.param(
+        r"\Z", "\n\ndef encode_pair(*args):\n    return {}\n", "payload", id="encoding redefined"
+    ),
+    pytest.param(
+        r"logger = logging.getLogger\(__name__\)",
+        "logger = None",
+        "payload|raises|import",
+        id="no logger",
+    ),
+    pytest.param(
+        r"(\n    <model> = add_lora)", r"\n    add_lora = len\1", "raises", id="add_lora shadowed"
+    ),
+    pytest.param(
+        r"(\n    )(<trainer> = AdapterTrainer)",
+        r"\1<encoded>.map(len)\1\2",
+        "still maps",
+        id="something maps",
+    ),
+    pytest.param(
+        r"check_min_version\(\".*\"\)", "pass", "on import|check_min", id="no version check"
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def good() -> dict[str, tuple[Judge, str]]:
+    """For each shape that upstream's script has had: its judge, and what the tool makes of it."""
+    out = {}
+    for name, text in few(sources()).items():
+        out[name] = Judge(text), transform(run.upstream_of(text), run.series()).text
+    return out
+
+
+def test_good_scripts_are_right(good):
+    for name, (judge, generated) in good.items():
+        assert judge.broken is None, name
+        assert judge.judge(generated) == [], name
+
+
+def _named(generated: str, given: str) -> str:
+    """``given`` with this script's own names for <model>, <tokenizer> and so on."""
+    lora = re.search(r"(\w+) = add_lora\(\w+, (\w+), (\w+)\)", generated)
+    data = re.search(
+        r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), (\w+),", generated
+    )
+    zero = re.search(r"zero3_model_kwargs\((\w+), \w+\),?\n", generated)
+    names = dict(zip(("model", "model_args", "training_args"), lora.groups(), strict=True))
+    names |= dict(zip(("encoded", "raw", "tokenizer", "data_args"), data.groups(), strict=True))
+    names["encoded"] = names["encoded"].rpartition(" ")[2]
+    names |= {"config": zero[1], "trainer": re.search(r"(\w+) = AdapterTrainer\(", generated)[1]}
+    return re.sub(r"<(\w+)>", lambda m: names.get(m[1], m[0]), given)
+
+
+@pytest.mark.parametrize(
+    ("edit", "reason"), [pytest.param(p.values[:2], p.values[2], id=p.id) for p in WRONG]
+)
+def test_wrong_scripts_are_wrong(good, edit, reason):
+    tried = 0
+    for name, (judge, generated) in good.items():
+        pattern, instead = (_named(generated, given) for given in edit)
+        head, mark, main = generated.rpartition("\ndef main(")
+        if re.search(pattern, mark + main):
+            edited = head + re.sub(pattern, instead, mark + main)
+        else:
+            edited = re.sub(pattern, instead, generated)
+        if edited == generated or tried == 2:
+            continue
+        tried += 1
+        reasons = judge.judge(edited)
+        assert reasons, f"{name}: judged right"
+        assert re.search(reason, "\n".join(reasons)), f"{name}: {reasons[:3]}"
+    assert tried, "this edit finds nothing to do"

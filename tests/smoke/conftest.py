@@ -1,0 +1,154 @@
+"""Runs of the generated script as a user starts it: real processes, a toy ChatGLM, no network.
+
+The script is $SMOKE_SCRIPT (see prepare.py); the stack is that of the python that runs pytest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYERS = "query_key_value,dense,dense_h_to_4h,dense_4h_to_h"
+ROWS = [
+    {"prompt": "你叫什么名字？", "response": "我叫小明。", "history": []},
+    {"prompt": "今天天气怎么样？", "response": "今天是晴天。", "history": []},
+    {
+        "prompt": "那明天呢？",
+        "response": "明天会下雨。",
+        "history": [["今天天气怎么样？", "今天是晴天。"]],
+    },
+    {"prompt": "一加一等于几？", "response": "等于二。", "history": []},
+    {"prompt": "再加一呢？", "response": "等于三。", "history": [["一加一等于几？", "等于二。"]]},
+    {"prompt": "你好", "response": "你好！有什么可以帮你？", "history": []},
+]
+ENVIRONMENT = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DS_ACCELERATOR": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONPATH": str(ROOT),
+    # Compiled by DeepSpeed once for each stack.
+    "TORCH_EXTENSIONS_DIR": os.path.join(
+        tempfile.gettempdir(), "payload-extensions", sys.prefix.strip(os.sep).replace(os.sep, "-")
+    ),
+}
+
+
+def _script() -> Path:
+    name = os.environ.get("SMOKE_SCRIPT", "")
+    if not name:
+        pytest.skip("SMOKE_SCRIPT names no generated script: run make smoke")
+    return Path(name).resolve()
+
+
+class Runner:
+    """Starts the generated script in ``folder``, where everything it writes goes too."""
+
+    def __init__(self, folder: Path, model: Path, home: Path):
+        self.folder, self.model, self.script = folder, model, _script()
+        self.env = {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
+        self.env.pop("ACCELERATE_USE_CPU", None)
+        self.options = _options(self.script, self.env)
+
+    def data(self, name: str, rows: list[dict]) -> Path:
+        file = self.folder / name
+        text = json.dumps(rows, ensure_ascii=False)
+        if name.endswith(".jsonl"):
+            text = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n"
+        file.write_text(text, encoding="utf-8")
+        return file
+
+    def arguments(self, out: str, **given: object) -> list[str]:
+        """Command-line arguments; ``None`` leaves one out, ``True`` is a bare flag."""
+        pairs = self.data("pairs.json", ROWS)
+        known = {
+            "model_name_or_path": self.model,
+            "train_file": pairs,
+            "validation_file": pairs,
+            "history_column": "history",
+            "lora_target_modules": LAYERS,
+            "lora_rank": 16,
+            "lora_dropout": 0,
+            "learning_rate": 1e-2,
+            "lr_scheduler_type": "constant",
+            "per_device_train_batch_size": 6,
+            "per_device_eval_batch_size": 6,
+            "logging_steps": 1,
+            "save_strategy": "no",
+            "report_to": "none",
+            "output_dir": self.folder / out,
+            **self.options,
+            **given,
+        }
+        line: list[str] = []
+        for name, value in known.items():
+            if value is not None:
+                line += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+        return line
+
+    def run(
+        self, out: str, *, launcher: tuple[str, ...] = (), fails: bool = False, **given: object
+    ) -> str:
+        """Run to the end; what it printed. ``launcher`` goes between python and the script."""
+        ran = subprocess.run(
+            [sys.executable, *launcher, str(self.script), *self.arguments(out, **given)],
+            cwd=self.folder,
+            env=self.env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        )
+        assert (ran.returncode != 0) is fails, ran.stdout[-6000:]
+        return ran.stdout
+
+    def losses(self, out: str) -> dict[int, float]:
+        """Training loss by step."""
+        state = json.loads((self.folder / out / "trainer_state.json").read_text(encoding="utf-8"))
+        return {e["step"]: e["loss"] for e in state["log_history"] if "loss" in e}
+
+    def results(self, out: str) -> dict[str, float]:
+        return json.loads((self.folder / out / "all_results.json").read_text(encoding="utf-8"))
+
+    def predictions(self, out: str) -> list[dict]:
+        text = (self.folder / out / "generated_predictions.jsonl").read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+def _options(script: Path, env: dict[str, str]) -> dict[str, object]:
+    """What the stack calls "on a CPU" and "say how it went"."""
+    ran = subprocess.run(
+        [sys.executable, script, "--help"], env=env, capture_output=True, text=True, check=True
+    )
+    told = set(re.findall(r"--\w+", ran.stdout))
+    if "--use_cpu" in told:
+        return {"use_cpu": True}
+    return {"no_cuda": True, "xpu_backend": "gloo"}
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.toy_chatglm import build
+
+    return build(tmp_path_factory.mktemp("model") / "toy", hidden_size=64)
+
+
+@pytest.fixture
+def script(tmp_path: Path, model: Path, home: Path) -> Runner:
+    return Runner(tmp_path, model, home)
