@@ -1085,7 +1085,8 @@ def parser_unpacked_otherwise(code: Code, random: Random) -> str | None:
     ]
     if (s := pick(random, found)) is None:
         return None
-    targets, value = code.code(s.targets[0]), code.code(s.value)
+    targets = ", ".join(map(code.code, s.targets[0].elts))
+    value = code.code(s.value)
     name = fresh(code, random, "parsed")
     which = random.randrange(4)
     if which == 0:
