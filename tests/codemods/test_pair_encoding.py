@@ -429,6 +429,12 @@ REFUSED = {
         ("raw = raw.map(tokenizer)", "chunks = raw.map(tokenizer)"),
         "",
     ),
+    "the raw data is changed in between": (
+        {"mapping": "tokens = raw.map(tokenizer)\nraw = raw.shuffle()\nchunks = tokens.map(len)"},
+        "'raw' to stay as loaded while it is mapped",
+        ("tokens = raw.map(tokenizer)", "chunks = tokens.map(len)"),
+        "",
+    ),
     "the mapped data has no name": (
         {"mapping": "chunks = shuffle(raw.map(tokenizer))"},
         "the mapped data to be assigned to a plain name",
