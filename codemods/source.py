@@ -67,8 +67,8 @@ class Source:
     def __init__(self, text: str):
         self.text = text
         try:
+            self.ast = ast.parse(text)  # first: its line numbers are the better ones
             self.module = cst.parse_module(text)
-            self.ast = ast.parse(text)
         except (cst.ParserSyntaxError, SyntaxError, ValueError) as error:
             line = getattr(error, "raw_line", None) or getattr(error, "lineno", None)
             where = f" (line {line})" if line else ""

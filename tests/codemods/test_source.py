@@ -154,11 +154,7 @@ def test_a_node_has_the_lines_of_its_statement():
         ("a = (\n", ""),
         ("def f():\n    return\nreturn(\n", ""),
         ("<html>404</html>\n", " (line 1)"),
-        pytest.param(
-            "<<<<<<< ours\na = 1\n",
-            " (line 1)",
-            marks=pytest.mark.xfail(strict=True, reason="libcst's line, which may be the next one"),
-        ),
+        ("<<<<<<< ours\na = 1\n", " (line 1)"),
     ],
 )
 def test_what_is_not_python_is_refused(text, line):

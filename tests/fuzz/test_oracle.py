@@ -52,7 +52,7 @@ WRONG = [
         id="zero3 without config",
     ),
     pytest.param(
-        r"(AutoModel\.from_config\(config), trust_remote_code=\S+\)",
+        r"(AutoModel\.from_config\(\s*\w+), trust_remote_code=\S+?\s*\)",
         r"\1)",
         "from_config gets trust_remote_code=None",
         id="from_config does not trust",
@@ -200,8 +200,8 @@ WRONG = [
     pytest.param(r"cache_dir=<model_args>\.cache_dir,", "", "cache_dir", id="cache folder dropped"),
     pytest.param(r"streaming=<data_args>\.streaming,?", "", "load_dataset", id="not streamed"),
     pytest.param(
-        r"if <training_args>\.do_train:\n        checkpoint",
-        "if True:\n        checkpoint",
+        r"if <training_args>\.do_train:\n        (checkpoint|resume)\b",
+        r"if True:\n        \1",
         "raises|upstream",
         id="always train",
     ),
