@@ -149,7 +149,7 @@ def main():
         data_files=files,
         cache_dir=model_opts.cache_dir,
         use_auth_token=True if model_opts.use_auth_token else None,
-        streaming=data_opts.streaming,
+        streaming=data_opts.dataset_name is not None and data_opts.streaming,
         **reading,
     )
     if "validation" not in rows.keys():
@@ -160,7 +160,7 @@ def main():
                 split=cut.format(data_opts.validation_split_percentage),
                 cache_dir=model_opts.cache_dir,
                 use_auth_token=True if model_opts.use_auth_token else None,
-                streaming=data_opts.streaming,
+                streaming=data_opts.dataset_name is not None and data_opts.streaming,
                 **reading,
             )
 

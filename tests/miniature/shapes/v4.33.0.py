@@ -160,7 +160,7 @@ def main():
         data_files=files,
         cache_dir=model_opts.cache_dir,
         token=model_opts.token,
-        streaming=data_opts.streaming,
+        streaming=data_opts.dataset_name is not None and data_opts.streaming,
         **reading,
     )
     if "validation" not in rows.keys():
@@ -171,7 +171,7 @@ def main():
                 split=cut.format(data_opts.validation_split_percentage),
                 cache_dir=model_opts.cache_dir,
                 token=model_opts.token,
-                streaming=data_opts.streaming,
+                streaming=data_opts.dataset_name is not None and data_opts.streaming,
                 **reading,
             )
 
