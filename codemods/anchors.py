@@ -101,7 +101,12 @@ class Anchors:
 
     def calls_to(self, *names: str) -> list[cst.Call]:
         """Calls of imported things whose full name is one of ``names``."""
-        return [c for c in self.calls if self.qualified(c.func) in names]
+        return [c for c in self.calls if self._names[id(c.func)] in names]
+
+    @cached_property
+    def _names(self) -> dict[int, str]:
+        """Full name of what each call calls, by the identity of the callee."""
+        return {id(c.func): self.qualified(c.func) for c in self.calls}
 
     def method_calls(self, *methods: str) -> list[cst.Call]:
         return [
@@ -345,19 +350,21 @@ class Anchors:
         name = f"transformers.{cls}"
         found = self.calls_to(f"{name}.from_pretrained", f"{name}.from_config")
         known = {id(c.func.value) for c in found}
-        for node in self._expressions:
-            if self.qualified(node) == name and id(node) not in known:
-                raise Refusal(
-                    f"every use of {name} to be a call that loads it", [self.source.candidate(node)]
-                )
+        for node in self._uses.get(name, ()):
+            if id(node) not in known:
+                looked_for = f"every use of {name} to be a call that loads it"
+                raise Refusal(looked_for, [self.source.candidate(node)])
         return found
 
     @cached_property
-    def _expressions(self) -> list[cst.CSTNode]:
-        """Names and attributes that are read."""
-        nodes = self.source.nodes
-        names = [n for n in nodes if isinstance(n, cst.Name) and self.is_read(n)]
-        return names + [n for n in nodes if isinstance(n, cst.Attribute)]
+    def _uses(self) -> dict[str, list[cst.CSTNode]]:
+        """Full name of an imported thing → the names and attributes that read it."""
+        out: dict[str, list[cst.CSTNode]] = {}
+        for n in self.source.nodes:
+            read = isinstance(n, cst.Attribute) or (isinstance(n, cst.Name) and self.is_read(n))
+            if read and (full := self.qualified(n)):
+                out.setdefault(full, []).append(n)
+        return out
 
     @cached_property
     def config(self) -> str:

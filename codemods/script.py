@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cached_property
 
 from .refusal import Candidate, Refusal
 
@@ -25,8 +26,29 @@ class Script:
         if len(trains) != 1:
             raise Refusal("verify: one function that parses the arguments")
         self.main = trains[0]
-        self.main_nodes = list(ast.walk(self.main))
-        self.main_own = list(_own(self.main))
+
+    @cached_property
+    def main_nodes(self) -> list[ast.AST]:
+        return list(ast.walk(self.main))
+
+    @cached_property
+    def main_own(self) -> list[ast.AST]:
+        """What is in main() itself, and not in what it defines."""
+        return list(_own(self.main))
+
+    @cached_property
+    def _main_reads(self) -> dict[str, list[ast.Name]]:
+        out: dict[str, list[ast.Name]] = {}
+        for n in self.main_nodes:
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load):
+                out.setdefault(n.id, []).append(n)
+        return out
+
+    @cached_property
+    def _unpacked(self) -> set[int]:
+        """Identities of what a call in main() unpacks with ``**``."""
+        calls = [n for n in self.main_nodes if isinstance(n, ast.Call)]
+        return {id(k.value) for n in calls for k in n.keywords if k.arg is None}
 
     def require(self, holds: object, promise: str, *near: ast.AST) -> None:
         if not holds:
@@ -95,12 +117,9 @@ class Script:
 
     def _only_unpacked(self, name: str) -> None:
         """A dict that is read otherwise than by ** may not hold what its display says."""
-        starred = {
-            id(k.value) for n in self.main_nodes if isinstance(n, ast.Call) for k in n.keywords
-        }
-        for n in self.main_nodes:
-            if isinstance(n, ast.Name) and n.id == name and isinstance(n.ctx, ast.Load):
-                self.require(id(n) in starred, f"{name} is written once and then only unpacked", n)
+        for n in self._main_reads.get(name, ()):
+            promise = f"{name} is written once and then only unpacked"
+            self.require(id(n) in self._unpacked, promise, n)
 
     def field(self, cls: str, name: str) -> ast.AnnAssign | None:
         for n in self.classes[cls].body:
@@ -120,8 +139,8 @@ class Script:
         )
         return [dotted(e) for e in given.elts]
 
-    def groups(self) -> dict[str, str]:
-        """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""
+    @cached_property
+    def _groups(self) -> dict[str, str]:
         own = {
             self.argument_class("model_name_or_path"): "model",
             self.argument_class("train_file"): "data",
@@ -139,6 +158,10 @@ class Script:
                     self.require(out.setdefault(role, name) == name, f"one name for {role}", n)
         self.require(len(out) == 3, "the parser's result is unpacked into three names")
         return out
+
+    def groups(self) -> dict[str, str]:
+        """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""
+        return self._groups
 
     def loaded(self, cls: str) -> set[str]:
         """Names that a loaded ``cls`` is bound to in main()."""
