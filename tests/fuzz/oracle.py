@@ -255,7 +255,12 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
         if not (found := LOADS.match(e.what)):
             continue
         cls, how = found.groups()
-        if e.get("trust_remote_code") != trust:
+        # Upstream may itself say True to one load, whatever its argument says.
+        theirs = e.what.replace("AutoModel.", "AutoModelForCausalLM.")
+        always = any(
+            u.what in (e.what, theirs) and u.get("trust_remote_code") == "True" for u in up.events
+        )
+        if e.get("trust_remote_code") != trust and not (always and trust == "False"):
             out.append(
                 f"{cls}.{how} gets trust_remote_code={e.get('trust_remote_code')}, not {trust}"
             )

@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import re
 import sys
+import types
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -498,7 +499,13 @@ class Script:
             "__name__": "a_script",
             "__file__": "/nowhere/script.py",
         }
-        exec(code, self.names)
+        # dataclass() looks annotations that are strings up in the class's module.
+        module = types.ModuleType("a_script")
+        sys.modules["a_script"] = module
+        try:
+            exec(code, self.names)
+        finally:
+            del sys.modules["a_script"]
         self.preamble = list(self.rec.trace.events)
         self.replace = replace
         if replace:

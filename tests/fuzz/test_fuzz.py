@@ -42,7 +42,7 @@ SOME = st.lists(st.sampled_from(sorted(mutations.MUTATIONS)), min_size=1, max_si
 CHANCE = st.randoms(use_true_random=False)
 
 
-@settings(SLOW, max_examples=60)
+@settings(SLOW, max_examples=45)
 @given(st.data(), SOME, CHANCE)
 def test_mutated_miniature_works_or_is_refused(data, names, random):
     texts = miniature()
@@ -53,7 +53,7 @@ def test_mutated_genuine_works_or_is_refused():
     genuine.require(genuine.texts())
     texts = few(run.genuine()[0])
 
-    @settings(SLOW, max_examples=25)
+    @settings(SLOW, max_examples=20)
     @given(st.sampled_from(sorted(texts)), SOME, CHANCE)
     def examples(name, names, random):
         check(texts, name, names, random)
@@ -62,14 +62,13 @@ def test_mutated_genuine_works_or_is_refused():
 
 
 KEEPING = [m.name for m in mutations.MUTATIONS.values() if m.preserving]
-RENAMES = {"rename_module_level"}  # roles of further classes go by their names
 
 
 @pytest.mark.parametrize("name", KEEPING)
 def test_a_mutation_that_keeps_behaviour_does(name):
     texts = list(miniature().values())
     did = 0
-    for seed, text in enumerate(texts[:: max(len(texts) - 1, 1)] * 2):
+    for seed, text in enumerate(texts[:: max(len(texts) - 1, 1)]):
         new = mutations.apply(text, name, mutations.Random(seed))
         if new is None:
             continue
