@@ -327,9 +327,17 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
         if any(j > i for name in ("trainer.train", "trainer.evaluate") for j in at[name]):
             out.append("prediction comes before training or evaluation")
         call = events[i].args
-        others = ("<trainer#1>", given, "build_prompt", "model_args", "data_args", "training_args")
+        known = (given or "").startswith("<tokenizer#")
+        tokenizer = call[1] if len(call) == 7 else ""
+        wanted = ("<trainer#1>", given if known else tokenizer, "build_prompt")
+        rest = ("model_args", "data_args", "training_args")
         raw = call[3] if len(call) == 7 else ""
-        if (call[:3] + call[4:] != others and given) or "#" not in raw or "encoded(" in raw:
+        if (
+            call[:3] + call[4:] != wanted + rest
+            or not tokenizer.startswith("<tokenizer#")
+            or "#" not in raw
+            or "encoded(" in raw
+        ):
             out.append(f"predict_responses gets {call}")
     return out
 
