@@ -299,6 +299,10 @@ class Anchors:
                     out.setdefault(t.value, []).append(n)
         return out
 
+    def bindings(self, name: str) -> list[cst.CSTNode]:
+        """What binds ``name`` in main(), in source order."""
+        return self._bindings.get(name, [])
+
     def is_read(self, name: cst.Name) -> bool:
         above = self.source.parent(name)
         if isinstance(above, cst.Attribute):

@@ -90,6 +90,19 @@ def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
     return edit
 
 
+def add_element(code: str) -> Callable[[cst.CSTNode], cst.CSTNode]:
+    """Edit: the list, tuple or set display, not empty, with one more element on its last line."""
+    new = cst.Element(cst.parse_expression(code))
+
+    def edit(display: cst.CSTNode) -> cst.CSTNode:
+        *items, last = display.elements
+        comma = cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+        ending = new.with_changes(comma=last.comma)
+        return display.with_changes(elements=[*items, last.with_changes(comma=comma), ending])
+
+    return edit
+
+
 def add_base(name: str) -> Callable[[cst.ClassDef], cst.ClassDef]:
     """Edit: the class with one more base class, after those it has."""
 

@@ -39,7 +39,9 @@ def encode_pair(tokenizer, prompt, history, response, data_args):
     response_ids = tokenizer.encode(response, add_special_tokens=False)
     if not response_ids:
         raise ValueError(f"the response {response!r} encodes to no tokens.")
-    input_ids = tokenizer.build_inputs_with_special_tokens(
+    # Other models' tokenizers no longer have this method in transformers 5.
+    build = getattr(tokenizer, "build_inputs_with_special_tokens", lambda *_: [])
+    input_ids = build(
         prompt_ids[: data_args.max_source_length - 1],
         response_ids[: data_args.max_target_length - 2],
     )

@@ -1,10 +1,49 @@
 """Arguments that describe prompt/response rows: what to read, how long it may get, what to predict."""
 
+import glob
+import json
 import os
 from dataclasses import dataclass, field
 from typing import Optional
 
 TEST_FILE_EXTENSIONS = ("csv", "json", "jsonl")
+
+
+def _bad_value(expected, found):
+    """Return the error for a cell that holds something else than `expected`."""
+    return ValueError(f"expected {expected}, found {type(found).__name__} {found!r:.80}.")
+
+
+def _read_text(value):
+    """Return `value` if it is text, "" for a blank or missing one."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _bad_value("text", value)
+    return value if value.strip() else ""
+
+
+def _read_history(value):
+    """Return the earlier rounds as a list of (question, answer) pairs, [] for none.
+
+    A string is read as JSON, for formats such as csv whose cells hold nothing else.
+    """
+    pairs = value
+    if isinstance(value, str):
+        try:
+            pairs = json.loads(value) if value.strip() else None
+        except ValueError:
+            raise _bad_value("JSON", value) from None
+    if pairs is None:
+        return []
+    if not isinstance(pairs, (list, tuple)):
+        raise _bad_value("a list of [prompt, response] pairs", pairs)
+    for pair in pairs:
+        # A string of two letters would unpack as well.
+        is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
+        if not is_pair or not all(isinstance(text, str) for text in pair):
+            raise _bad_value("a [prompt, response] pair", pair)
+    return [tuple(pair) for pair in pairs]
 
 
 @dataclass
@@ -63,7 +102,7 @@ class PromptResponseArguments:
         """Check what can be checked without reading anything.
 
         Raises:
-            ValueError: a limit that leaves no room, an empty column name or an unusable test file.
+            ValueError: a limit that leaves no room, an empty column name or an unusable or missing test file.
         """
         # A prompt needs one token besides the mask, a response one besides its start and its end.
         for name, least in (("max_source_length", 2), ("max_target_length", 3), ("num_beams", 1)):
@@ -86,12 +125,65 @@ class PromptResponseArguments:
             raise ValueError(
                 f"--test_file must end in .{', .'.join(TEST_FILE_EXTENSIONS)}, not {self.test_file!r}."
             )
+        # It is read last: a wrong name must not show after hours of training.
+        if "://" not in self.test_file and not glob.glob(self.test_file):
+            raise ValueError(f"--test_file: there is no file {self.test_file!r}.")
         sources = ("dataset_name", "train_file", "validation_file")
         if all(getattr(self, name, None) is None for name in sources):
             # Prediction alone: the script still loads a data set first, and takes this one.
-            if extension == "jsonl":
-                raise ValueError(
-                    "--test_file without any other data must end in .csv or .json: "
-                    f"the script loads it as validation data too, so rename {self.test_file!r}."
-                )
             self.validation_file = self.test_file
+
+    def find_columns(self, present, source, response_needed=True):
+        """Return the columns to read, as (prompt, response, history); None for one that is not.
+
+        Args:
+            present: the names of the columns there are.
+            source: what is read, for the message.
+            response_needed: whether the response's column must be there too.
+
+        Raises:
+            ValueError: a column is missing, or all are.
+        """
+        if not present:
+            raise ValueError(f"{source} is empty.")
+        response = self.response_column
+        if not response_needed and response not in present:
+            response = None
+        columns = (self.prompt_column, response, self.history_column)
+        for column in columns:
+            if column is not None and column not in present:
+                raise ValueError(
+                    f"{source} has no column {column!r}; its columns are: {', '.join(present)}."
+                )
+        return columns
+
+    @staticmethod
+    def read_row(values, columns, source, number):
+        """Return one row's prompt, response and history, for training and prediction alike.
+
+        Args:
+            values: the row's values of `columns`; those of columns that are None do not count.
+            columns: the names of prompt, response and history column, see `find_columns`.
+            source: what is read, for messages.
+            number: the row's number in it, from 1, for messages.
+
+        Returns:
+            The two texts, "" where blank or missing, and a list of (question, answer) pairs.
+
+        Raises:
+            ValueError: a value of another type.
+        """
+        found = []
+        for column, value, read in zip(columns, values, (_read_text, _read_text, _read_history)):
+            try:
+                found.append(read(None if column is None else value))
+            except ValueError as error:
+                raise ValueError(
+                    f"{source}, row {number} (counted from 1), column {column!r}: {error}"
+                ) from None
+        return found
+
+    def require_test_data(self, raw_datasets):
+        """Raise ValueError unless there is a test file or a test split."""
+        if self.test_file is None and "test" not in raw_datasets:
+            raise ValueError("--do_predict needs a --test_file, or a data set with a test split.")

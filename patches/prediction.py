@@ -78,19 +78,19 @@ def _read_test_rows(raw_datasets, model_args, data_args, training_args):
     Raises:
         ValueError: no test data, no prompt column in it, or a row that cannot be read.
     """
+    data_args.require_test_data(raw_datasets)
     if data_args.test_file is not None:
-        extension = os.path.splitext(data_args.test_file)[1][1:]
+        source = data_args.test_file
+        extension = os.path.splitext(source)[1][1:]
         with training_args.main_process_first(desc="loading the test file"):
             rows = datasets.load_dataset(
                 "json" if extension == "jsonl" else extension,
-                data_files={"test": data_args.test_file},
+                data_files={"test": source},
                 split="test",
                 cache_dir=model_args.cache_dir,
             )
-    elif "test" in raw_datasets:
-        rows = raw_datasets["test"]
     else:
-        raise ValueError("--do_predict needs a --test_file, or a data set with a test split.")
+        source, rows = "Split 'test'", raw_datasets["test"]
     if data_args.max_predict_samples is not None:
         rows = (
             rows.take(data_args.max_predict_samples)
@@ -99,27 +99,12 @@ def _read_test_rows(raw_datasets, model_args, data_args, training_args):
         )
 
     result = []
-    for index, row in enumerate(rows):
-        for column in (data_args.prompt_column, data_args.history_column):
-            if column is not None and column not in row:
-                raise ValueError(
-                    f"The test data has no column {column!r}; its columns are: {', '.join(row)}."
-                )
-        prompt, response = row[data_args.prompt_column], row.get(data_args.response_column)
-        for text in (prompt, response):
-            if text is not None and not hasattr(text, "strip"):
-                raise ValueError(f"Test row {index}: expected text, found {text!r}.")
-        history = row[data_args.history_column] if data_args.history_column else None
-        try:
-            history = json.loads(history or "[]") if isinstance(history, str) else history or []
-            history = [(str(question), str(answer)) for question, answer in history]
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"Test row {index}, column {data_args.history_column!r}: expected a list of "
-                f"[prompt, response] pairs, found {row[data_args.history_column]!r}."
-            ) from None
-        known = {} if response is None else {"response": response}
-        result.append({"prompt": prompt or "", "history": history, **known})
+    for number, row in enumerate(rows, start=1):
+        columns = data_args.find_columns(row, source, response_needed=False)
+        values = [row.get(column) for column in columns]
+        prompt, response, history = data_args.read_row(values, columns, source, number)
+        known = {"response": response} if response else {}
+        result.append({"prompt": prompt, "history": history, **known})
     return result
 
 

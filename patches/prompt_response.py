@@ -1,7 +1,6 @@
 """Prompt/response rows as training features: encoding, batching and the accuracy over responses."""
 
 import functools
-import json
 import logging
 import types
 
@@ -15,87 +14,49 @@ LABEL_IGNORED = -100  # torch.nn.CrossEntropyLoss's default ignore_index
 ENCODING_LIMITS = ("max_source_length", "max_target_length")
 
 
-def _check_columns(split, present, data_args):
-    """Return the columns to read, as (prompt, response, history or None).
+def _rows_of(split, raw_datasets, data_args):
+    """Return where a split's rows come from, for messages, and the number there of its first row.
 
-    Raises:
-        ValueError: one of them is not in `present`.
+    Without a validation file the script takes the first part of the training file for it; of a
+    stream it takes rows from all over the file.
     """
-    columns = (data_args.prompt_column, data_args.response_column, data_args.history_column)
-    for column in columns:
-        if column is not None and column not in present:
-            raise ValueError(
-                f"Split {split!r} has no column {column!r}; its columns are: {', '.join(present)}."
-            )
-    return columns
+    files = [getattr(data_args, name, None) for name in ("train_file", "validation_file")]
+    train, validation = files
+    if getattr(data_args, "dataset_name", None) is not None or not any(files):
+        return f"Split {split!r}", 1
+    if validation is not None:
+        return (validation if split == "validation" or train is None else train), 1
+    if isinstance(raw_datasets[split], datasets.IterableDataset):
+        return f"{train}, split {split!r}", 1
+    return train, 1 if split == "validation" else 1 + len(raw_datasets.get("validation", ()))
 
 
-def _bad_value(where, expected, found):
-    """Return the error for a cell that holds something else than `expected`."""
-    return ValueError(f"{where}: expected {expected}, found {type(found).__name__} {found!r:.80}.")
-
-
-def _read_text(value, where):
-    """Return `value` if it is text, "" for a blank or missing one."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _bad_value(where, "text", value)
-    return value if value.strip() else ""
-
-
-def _read_history(value, where):
-    """Return the earlier rounds as a list of (question, answer) pairs, [] for none.
-
-    A string is read as JSON, for formats such as csv whose cells hold nothing else.
-    """
-    pairs = value
-    if isinstance(value, str):
-        try:
-            pairs = json.loads(value) if value.strip() else None
-        except ValueError:
-            raise _bad_value(where, "JSON", value) from None
-    if pairs is None:
-        return []
-    if not isinstance(pairs, (list, tuple)):
-        raise _bad_value(where, "a list of [prompt, response] pairs", pairs)
-    for pair in pairs:
-        # A string of two letters would unpack as well.
-        is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
-        if not is_pair or not all(isinstance(text, str) for text in pair):
-            raise _bad_value(where, "a [prompt, response] pair", pair)
-    return [tuple(pair) for pair in pairs]
-
-
-def _encode_batch(rows, indices, *, encode_pair, tokenizer, columns, limits, names, split):
+def _encode_batch(
+    rows, indices, *, encode_pair, read_row, tokenizer, columns, limits, names, source, first
+):
     """Encode a batch of rows for `Dataset.map(batched=True)`; rows without both texts drop out.
 
     Args:
         rows: {column: list of values}.
         indices: the rows' numbers within the split, from 0.
         encode_pair: encodes one row, see `encode_datasets`.
+        read_row: reads one row, see the data arguments.
         columns: names of the prompt, the response and, unless None, the history column.
         limits: object with the length limits, handed on to `encode_pair`.
         names: the features to return, even those of a batch without usable rows.
-        split: the split's name, for messages.
+        source, first: see `_rows_of`.
     """
-    prompt_column, response_column, history_column = columns
     encoded = []
-    for position, index in enumerate(indices):
-        at = f"Split {split!r}, row {index}"
-        prompt = _read_text(rows[prompt_column][position], f"{at}, column {prompt_column!r}")
-        response = _read_text(rows[response_column][position], f"{at}, column {response_column!r}")
-        history = []
-        if history_column is not None:
-            history = _read_history(
-                rows[history_column][position], f"{at}, column {history_column!r}"
-            )
+    cells = [rows[column] if column else [None] * len(indices) for column in columns]
+    for index, *values in zip(indices, *cells):
+        prompt, response, history = read_row(values, columns, source, first + index)
         if not prompt or not response:
             continue
         try:
             encoded.append(encode_pair(tokenizer, prompt, history, response, limits))
         except ValueError as error:
-            raise ValueError(f"{at}: {error}") from error
+            place = f"{source}, row {first + index} (counted from 1)"
+            raise ValueError(f"{place}: {error}") from error
     return {name: [row[name] for row in encoded] for name in names}
 
 
@@ -116,16 +77,18 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
             pairs and `limits` has `max_source_length` and `max_target_length`. A module-level
             function, for the cache and for worker processes.
         tokenizer: the model's tokenizer.
-        data_args: the script's data arguments.
+        data_args: the script's data arguments, which also say how a row is read.
         training_args: transformers.TrainingArguments.
 
     Returns:
         A mapping like `raw_datasets`, with the encoded splits only.
 
     Raises:
-        ValueError: a missing column, a value of the wrong kind (with split, row and column), or no
-            row left to use.
+        ValueError: a missing column, a value of the wrong kind (with file, row and column), no
+            row left to use, or nothing to predict from.
     """
+    if getattr(training_args, "do_predict", False):
+        data_args.require_test_data(raw_datasets)  # now, not after hours of training
     # Just what encoding depends on: map() hashes it to find its cache, which a change of, say,
     # max_eval_samples should not invalidate.
     limits = types.SimpleNamespace(**{name: getattr(data_args, name) for name in ENCODING_LIMITS})
@@ -152,7 +115,8 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
             streaming = isinstance(rows, datasets.IterableDataset)
             # A stream may not know its columns before its first row is read.
             present = list(rows.features or next(iter(rows), {}))
-            columns = _check_columns(split, present, data_args)
+            source, first = _rows_of(split, raw_datasets, data_args)
+            columns = data_args.find_columns(present, source)
             options = {}
             if streaming:
                 rows = rows if most is None else rows.take(most)
@@ -166,11 +130,13 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
             encode = functools.partial(
                 _encode_batch,
                 encode_pair=encode_pair,
+                read_row=data_args.read_row,
                 tokenizer=tokenizer,
                 columns=columns,
                 limits=limits,
                 names=names,
-                split=split,
+                source=source,
+                first=first,
             )
             result[split] = rows.map(
                 encode,
@@ -185,13 +151,13 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
             skipped = len(rows) - len(result[split])
             if not len(result[split]):
                 raise ValueError(
-                    f"Split {split!r} has no usable row: in all {len(rows)} of them the prompt "
+                    f"{source} has no usable row: in all {len(rows)} of them the prompt "
                     f"({columns[0]!r}) or the response ({columns[1]!r}) is empty."
                 )
             if skipped:
                 logger.warning(
-                    "Split %r: skipped %d of %d rows with an empty prompt or response.",
-                    split,
+                    "%s: skipped %d of %d rows with an empty prompt or response.",
+                    source,
                     skipped,
                     len(rows),
                 )

@@ -59,8 +59,7 @@ def main():
     {end}
 
 
-if __name__ == "__main__":
-    main()
+{start}
 """
 
 
@@ -154,6 +153,9 @@ OLD = slots('''
         print(trainer.evaluate())
     [end]
     print("done")
+    [start]
+    if __name__ == "__main__":
+        main()
 ''')
 
 NEW = OLD | slots('''
@@ -351,6 +353,9 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
 
     if targs.do_predict:
         predict_responses(trainer, tokenizer, build_prompt, raw, margs, dargs, targs)
+    [start]
+    if __name__ == "__main__":
+        run_main(main)
 """)
 
 # Stands for the payload: names alone, since no codemod looks at what is in it.
@@ -394,6 +399,10 @@ def encode_datasets():
 
 
 def predict_responses():
+    pass
+
+
+def run_main():
     pass
 
 

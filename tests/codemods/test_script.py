@@ -62,8 +62,8 @@ def test_calls():
     ]
     assert [ast.unparse(c) for c in s.calls("a.f")] == ["a.f()"]
     assert [ast.unparse(c) for c in s.calls("b.f")] == ["a.b.f(f(2))"]
-    assert len(s.calls("main")) == 1
-    assert s.calls("main", s.main) == []
+    assert len(s.calls("run_main")) == 1
+    assert s.calls("run_main", s.main) == []
 
 
 def test_one_call():

@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import tempfile
-import types
 from pathlib import Path
 
 # Before anything imports the libraries: no test may reach for the network or for a GPU.
@@ -34,6 +33,7 @@ PATCHES = HERE.parents[1] / "patches"
 sys.path[:0] = [str(HERE), str(PATCHES), str(HERE.parents[1])]
 
 import pytest
+from data_arguments import PromptResponseArguments
 
 
 @pytest.fixture(autouse=True)
@@ -45,22 +45,10 @@ def _caches_of_their_own(tmp_path, monkeypatch):
 
 def data_arguments():
     """Data arguments as the script has them, with room for short rows."""
-    return types.SimpleNamespace(
-        prompt_column="prompt",
-        response_column="response",
-        history_column=None,
-        max_source_length=40,
-        max_target_length=20,
-        ignore_pad_token_for_loss=True,
-        test_file=None,
-        max_predict_samples=None,
-        max_new_tokens=6,
-        num_beams=1,
-        max_train_samples=None,
-        max_eval_samples=None,
-        preprocessing_num_workers=None,
-        overwrite_cache=False,
-    )
+    args = PromptResponseArguments(max_source_length=40, max_target_length=20, max_new_tokens=6)
+    args.max_train_samples = args.max_eval_samples = args.preprocessing_num_workers = None
+    args.overwrite_cache = False
+    return args
 
 
 @pytest.fixture(scope="session")

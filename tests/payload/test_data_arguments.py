@@ -17,7 +17,7 @@ class ScriptArguments(PromptResponseArguments):
     def __post_init__(self):
         super().__post_init__()
         if self.validation_file is not None:
-            assert self.validation_file.split(".")[-1] in ["csv", "json", "txt"]
+            assert self.validation_file.split(".")[-1] in ["csv", "json", "txt", "jsonl"]
 
 
 def test_defaults():
@@ -41,7 +41,8 @@ def test_defaults():
         ({"prompt_column": ""}, "--prompt_column must not be empty."),
         ({"test_file": "t.txt"}, "--test_file must end in .csv, .json, .jsonl, not 't.txt'."),
         ({"test_file": "folder.json/t"}, "--test_file must end in"),
-        ({"test_file": "t.jsonl"}, "must end in .csv or .json"),
+        ({"test_file": "none.jsonl"}, "--test_file: there is no file 'none.jsonl'."),
+        ({"test_file": "folder/*.csv"}, "--test_file: there is no file 'folder/*.csv'."),
     ],
 )
 def test_errors_take_one_line(options, said):
@@ -51,14 +52,29 @@ def test_errors_take_one_line(options, said):
     assert "\n" not in str(error.value)
 
 
-def test_a_test_file_alone_is_loaded_as_validation_data():
-    assert ScriptArguments(test_file="a/t.json").validation_file == "a/t.json"
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("t.json", "t.jsonl", "t.csv"):
+        (tmp_path / name).touch()
+
+
+@pytest.mark.usefixtures("files")
+@pytest.mark.parametrize("name", ["t.json", "t.jsonl", "t.csv", "*.json"])
+def test_a_test_file_alone_is_loaded_as_validation_data(name):
+    assert ScriptArguments(test_file=name).validation_file == name
     for source in ("dataset_name", "train_file"):
-        args = ScriptArguments(test_file="t.jsonl", **{source: "x.json"})
+        args = ScriptArguments(test_file=name, **{source: "x.json"})
         assert args.validation_file is None
-    assert ScriptArguments(test_file="t.csv", validation_file="v.csv").validation_file == "v.csv"
+    assert ScriptArguments(test_file=name, validation_file="v.csv").validation_file == "v.csv"
 
 
+def test_a_test_file_elsewhere_is_not_looked_for():
+    args = ScriptArguments(test_file="https://example.org/t.json", train_file="x.json")
+    assert args.test_file == "https://example.org/t.json"
+
+
+@pytest.mark.usefixtures("files")
 def test_the_parser_takes_them():
     transformers = pytest.importorskip("transformers")
     parser = transformers.HfArgumentParser((ScriptArguments,))
@@ -67,3 +83,44 @@ def test_the_parser_takes_them():
     )
     assert (args.history_column, args.validation_file) == ("history", "t.csv")
     assert args.ignore_pad_token_for_loss is False
+
+
+def test_columns():
+    args = ScriptArguments(history_column="history")
+    present = ["prompt", "response", "history", "more"]
+    assert args.find_columns(present, "t.csv") == ("prompt", "response", "history")
+    assert ScriptArguments().find_columns(present, "t.csv") == ("prompt", "response", None)
+    found = args.find_columns(["prompt", "history"], "t.csv", response_needed=False)
+    assert found == ("prompt", None, "history")
+
+
+@pytest.mark.parametrize(
+    ("present", "said"),
+    [
+        (
+            ["prompt", "history"],
+            "t.csv has no column 'response'; its columns are: prompt, history.",
+        ),
+        (["response"], "t.csv has no column 'prompt'; its columns are: response."),
+        (["prompt", "response"], "t.csv has no column 'history'"),
+        ([], "t.csv is empty."),
+    ],
+)
+def test_missing_columns(present, said):
+    with pytest.raises(ValueError) as error:
+        ScriptArguments(history_column="history").find_columns(present, "t.csv")
+    assert said in str(error.value)
+
+
+def test_rows():
+    columns = ("prompt", "response", "history")
+    read = ScriptArguments.read_row
+    assert read(["a", "b", '[["q", "r"]]'], columns, "t", 1) == ["a", "b", [("q", "r")]]
+    assert read([None, " \n", None], columns, "t", 1) == ["", "", []]
+    assert read(["a", 3, 4], ("prompt", None, None), "t", 1) == ["a", "", []]
+    with pytest.raises(ValueError) as error:
+        read(["a", "b", [["q"]]], columns, "t.csv", 7)
+    assert str(error.value) == (
+        "t.csv, row 7 (counted from 1), column 'history': expected a [prompt, response] pair, "
+        "found list ['q']."
+    )

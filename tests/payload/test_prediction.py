@@ -136,9 +136,13 @@ def test_beams_and_state_left_alone(trainer, data_args, tmp_path):
         (None, "--do_predict needs a --test_file, or a data set with a test split."),
         ([{"question": "a"}], "no column 'prompt'; its columns are: question"),
         ([{"prompt": ""}], "no row with a prompt"),
-        ([{"prompt": 3}], "Test row 0: expected text, found 3."),
-        ([{"prompt": "a", "history": "["}], "Test row 0, column 'history': expected a list"),
-        ([{"prompt": "a", "history": [["b"]]}], "Test row 0, column 'history': expected a list"),
+        ([{"prompt": 3}], "Split 'test', row 1 (counted from 1), column 'prompt': expected text"),
+        (
+            [{"prompt": "a", "history": "["}],
+            "row 1 (counted from 1), column 'history': expected JSON",
+        ),
+        ([{"prompt": "a", "history": [["b"]]}], "column 'history': expected a [prompt, response]"),
+        ([{"prompt": "a", "response": 3}], "column 'response': expected text, found int 3."),
     ],
 )
 def test_bad_data_is_named(trainer, data_args, rows, said):

@@ -140,12 +140,18 @@ def test_the_limit_counts_rows_of_the_data(tokenizer, data_args):
     [
         ([{"question": "a", "response": "b"}], "has no column 'prompt'; its columns are: question"),
         ([row(), row(prompt="c", response="d")], "has no column 'history'"),
-        ([row(prompt=7, history=None)], "row 0, column 'prompt': expected text, found int 7."),
+        (
+            [row(prompt=7, history=None)],
+            "row 1 (counted from 1), column 'prompt': expected text, found int 7.",
+        ),
         (
             [row(response=["b"], history=None)],
-            "row 0, column 'response': expected text, found list",
+            "row 1 (counted from 1), column 'response': expected text, found list",
         ),
-        ([row(history="[]"), row(history="{")], "row 1, column 'history': expected JSON"),
+        (
+            [row(history="[]"), row(history="{")],
+            "row 2 (counted from 1), column 'history': expected JSON",
+        ),
         ([row(history='"ab"')], "column 'history': expected a list of [prompt, response] pairs"),
         ([row(history='["ab"]')], "expected a [prompt, response] pair, found str 'ab'"),
         (
@@ -174,8 +180,62 @@ def test_workers_give_the_same_rows_and_errors(tokenizer, data_args):
         encode(raw, tokenizer, data_args, preprocessing_num_workers=2)["train"].to_list() == alone
     )
     raw = splits(train=[row(history="[]")] * 7 + [row(history="?")])
-    with pytest.raises(ValueError, match="row 7, column 'history': expected JSON"):
+    with pytest.raises(
+        ValueError, match=r"row 8 \(counted from 1\), column 'history': expected JSON"
+    ):
         encode(raw, tokenizer, data_args, history_column="history")
+
+
+FILES = {"train_file": "t.csv", "validation_file": "v.json", "dataset_name": None}
+
+
+@pytest.mark.parametrize(
+    ("given", "split", "source", "first"),
+    [
+        (FILES, "train", "t.csv", 1),
+        (FILES, "validation", "v.json", 1),
+        ({**FILES, "validation_file": None}, "train", "t.csv", 4),
+        ({**FILES, "validation_file": None}, "validation", "t.csv", 1),
+        ({**FILES, "train_file": None}, "validation", "v.json", 1),
+        ({**FILES, "dataset_name": "hub"}, "train", "Split 'train'", 1),
+        ({}, "train", "Split 'train'", 1),
+    ],
+)
+def test_where_rows_are(data_args, given, split, source, first):
+    vars(data_args).update(given)
+    raw = splits(train=[row()] * 9, validation=[row()] * 3)
+    assert prompt_response._rows_of(split, raw, data_args) == (source, first)
+
+
+def test_rows_of_a_divided_stream_have_no_number_in_their_file(data_args):
+    vars(data_args).update({**FILES, "validation_file": None})
+    stream = splits(train=[row()])["train"].to_iterable_dataset()
+    raw = datasets.IterableDatasetDict({"train": stream, "validation": stream})
+    found = prompt_response._rows_of("train", raw, data_args)
+    assert found == ("t.csv, split 'train'", 1)
+
+
+def test_a_file_cut_in_two_is_numbered_as_it_is(tokenizer, data_args, tmp_path):
+    """As the script cuts it where there is no validation file."""
+    path = tmp_path / "rows.json"
+    path.write_text("\n".join(json.dumps(row(history=str(i))) for i in range(20)), "utf-8")
+    raw = datasets.DatasetDict(
+        {
+            split: datasets.load_dataset("json", data_files={"train": str(path)}, split=part)
+            for split, part in {"validation": "train[:20%]", "train": "train[20%:]"}.items()
+        }
+    )
+    vars(data_args).update({**FILES, "train_file": str(path), "validation_file": None})
+    with pytest.raises(ValueError, match=r"rows.json, row 5 \(counted from 1\).* found int 4\."):
+        encode(raw, tokenizer, data_args, history_column="history")
+
+
+@pytest.mark.parametrize("raw", [{}, {"train": None}])
+def test_nothing_to_predict_from_is_told_before_training(tokenizer, data_args, raw):
+    arguments = run_arguments()
+    arguments.do_predict = True
+    with pytest.raises(ValueError, match="--do_predict needs a --test_file"):
+        encode_datasets(raw, encode_pair, tokenizer, data_args, arguments)
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -198,16 +258,12 @@ def test_streams(tokenizer, data_args, known):
 
 SCRIPT = """
 import contextlib, os, sys, types
-from dataclasses import dataclass
 sys.path.insert(0, {here!r})
 from test_lora import ToyTokenizer
 {modules}
 
 @dataclass
-class Arguments:
-    prompt_column: str = "prompt"
-    response_column: str = "response"
-    history_column: str = None
+class Arguments(PromptResponseArguments):
     max_source_length: int = 40
     max_target_length: int = 20
     max_train_samples: int = None
@@ -232,7 +288,7 @@ def test_other_processes_find_the_cache(tmp_path):
     """As blocks of one script, run twice: hashes of strings, and so of sets, differ then."""
     modules = [
         (PATCHES / name).read_text("utf-8")
-        for name in ("prompt_response.py", "chatglm_encoding.py")
+        for name in ("data_arguments.py", "prompt_response.py", "chatglm_encoding.py")
     ]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(here=str(Path(__file__).parent), modules="\n".join(modules)))

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -52,14 +53,20 @@ def _script() -> Path:
     return Path(name).resolve()
 
 
+def _environment(home: Path) -> dict[str, str]:
+    env = {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
+    env.pop("ACCELERATE_USE_CPU", None)
+    return env
+
+
 class Runner:
     """Starts the generated script in ``folder``, where everything it writes goes too."""
 
-    def __init__(self, folder: Path, model: Path, home: Path):
+    def __init__(
+        self, folder: Path, model: Path, home: Path, options: dict[str, object], zygote: Zygote
+    ):
         self.folder, self.model, self.script = folder, model, _script()
-        self.env = {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
-        self.env.pop("ACCELERATE_USE_CPU", None)
-        self.options = _options(self.script, self.env)
+        self.env, self.options, self.zygote = _environment(home), options, zygote
 
     def data(self, name: str, rows: list[dict]) -> Path:
         file = self.folder / name
@@ -113,6 +120,10 @@ class Runner:
         assert (ran.returncode != 0) is fails, ran.stdout[-6000:]
         return ran.stdout
 
+    def fork(self, out: str, **given: object) -> tuple[int, str]:
+        """``run`` in a process that has imported the libraries already: status, what it printed."""
+        return self.zygote.run(self.folder, [str(self.script), *self.arguments(out, **given)])
+
     def losses(self, out: str) -> dict[int, float]:
         """Training loss by step."""
         state = json.loads((self.folder / out / "trainer_state.json").read_text(encoding="utf-8"))
@@ -126,10 +137,48 @@ class Runner:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def _options(script: Path, env: dict[str, str]) -> dict[str, object]:
-    """What the stack calls "on a CPU" and "say how it went"."""
+class Zygote:
+    """The process that zygote.py is, once somebody needs it."""
+
+    def __init__(self, home: Path):
+        self.home, self.process = home, None
+
+    def run(self, folder: Path, argv: list[str]) -> tuple[int, str]:
+        if self.process is None:
+            self.process = subprocess.Popen(
+                [sys.executable, Path(__file__).with_name("zygote.py")],
+                env=_environment(self.home),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        output = folder / "output.txt"
+        self.process.stdin.write(json.dumps([str(folder), str(output), *argv]) + "\n")
+        self.process.stdin.flush()
+        status = self.process.stdout.readline()
+        return int(status), output.read_text(encoding="utf-8", errors="replace")
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.communicate()
+
+
+@pytest.fixture(scope="session")
+def zygote(home: Path) -> Iterator[Zygote]:
+    started = Zygote(home)
+    yield started
+    started.end()
+
+
+@pytest.fixture(scope="session")
+def options(home: Path) -> dict[str, object]:
+    """What the stack calls "on a CPU"."""
     ran = subprocess.run(
-        [sys.executable, script, "--help"], env=env, capture_output=True, text=True, check=True
+        [sys.executable, _script(), "--help"],
+        env=_environment(home),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     told = set(re.findall(r"--\w+", ran.stdout))
     if "--use_cpu" in told:
@@ -150,5 +199,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def script(tmp_path: Path, model: Path, home: Path) -> Runner:
-    return Runner(tmp_path, model, home)
+def script(
+    tmp_path: Path, model: Path, home: Path, options: dict[str, object], zygote: Zygote
+) -> Runner:
+    return Runner(tmp_path, model, home, options, zygote)
