@@ -89,6 +89,12 @@ SCENARIOS = (
         {"do_train": True, "output_dir": HERE},
         checkpoint="found",
     ),
+    Scenario(
+        "jsonl files",
+        {"model_name_or_path": "m", "train_file": "a.jsonl", "validation_file": "b.jsonl"},
+        {"do_train": True, "do_eval": True},
+        splits=("train",),
+    ),
     Scenario("no data", {"model_name_or_path": "m"}, {"do_train": True}),
     Scenario("no tokenizer", {"model_type": "gpt2", "train_file": "a.csv"}, {"do_train": True}),
 )
@@ -210,7 +216,15 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         rec.note("ResponseAccuracy", args, kwargs)
         return Value(rec, "<metric>")
 
+    def run_main(main: Any) -> Any:
+        rec.note("run_main")
+        try:
+            return main()
+        finally:
+            rec.note("end of run_main")
+
     names.update(
+        run_main=run_main,
         add_lora=add_lora,
         encode_datasets=encode_datasets,
         predict_responses=predict_responses,
@@ -230,6 +244,8 @@ DROPPED = (
     "map",
     "evaluate.load",
     "ResponseAccuracy",
+    "run_main",
+    "end of run_main",
     "add_lora",
     "encode_datasets",
     "predict_responses",
@@ -244,6 +260,9 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
     at = {
         name: [i for i, e in enumerate(events) if e.what == name]
         for name in (
+            "HfArgumentParser",
+            "run_main",
+            "end of run_main",
             "add_lora",
             "encode_datasets",
             "predict_responses",
@@ -251,6 +270,12 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
             "trainer.evaluate",
         )
     }
+    inside = [
+        i for name in ("HfArgumentParser", "trainer.train", "trainer.evaluate") for i in at[name]
+    ]
+    started, ended = at["run_main"], at["end of run_main"]
+    if len(started) != 1 or any(not started[0] < i < ended[0] for i in inside):
+        out.append(f"run_main is called {len(started)} times, not once around everything")
     for e in events:
         if not (found := LOADS.match(e.what)):
             continue
@@ -429,7 +454,9 @@ class Judge:
                 "trust_remote_code": True,
             }  # as the generated one defaults to
             scenario = dataclasses.replace(scenario, fields=fields)
-        return self.script.run(scenario)
+        # What it would do if it knew that jsonl files are json files.
+        fields = {n: _as_json(v) for n, v in scenario.fields.items()}
+        return self.script.run(dataclasses.replace(scenario, fields=fields))
 
     def judge(self, generated: str) -> list[str]:
         """Reasons why ``generated`` is not this script with the series applied."""
@@ -451,7 +478,7 @@ class Judge:
 
     def _one(self, scenario: Scenario, up: Trace, script: Script) -> list[str]:
         trust = repr(scenario.fields.get("trust_remote_code", True)) if self.own_trust else "True"
-        gen = script.run(scenario)
+        gen = _as_json(script.run(scenario))
         gen.arguments[""] = scenario.training
         if gen.raised != up.raised:
             return [f"it raises {gen.raised}, upstream {up.raised}"]
@@ -467,6 +494,23 @@ class Judge:
             if changed:
                 out.append(f"{role} ends up with other {', '.join(changed)}")
         return out
+
+
+def _as_json(value: Any) -> Any:
+    """``value`` with the files that are named in it ending in .json instead of .jsonl."""
+    if isinstance(value, str):
+        return value.replace(".jsonl", ".json")
+    if isinstance(value, tuple):
+        return tuple(map(_as_json, value))
+    if isinstance(value, list):
+        return list(map(_as_json, value))
+    if isinstance(value, dict):
+        return {k: _as_json(v) for k, v in value.items()}
+    if isinstance(value, Event):
+        return Event(value.what, _as_json(value.args), _as_json(value.kwargs))
+    if isinstance(value, Trace):
+        return Trace(_as_json(value.events), _as_json(value.raised), _as_json(value.arguments))
+    return value
 
 
 def _is_broken(trace: Trace) -> bool:

@@ -106,6 +106,22 @@ WRONG = [
         "data_collator is",
         id="collator gets other arguments",
     ),
+    pytest.param(
+        r"\n    run_main\((\w+)\)\n", r"\n    \1()\n", "run_main is called 0", id="traceback"
+    ),
+    pytest.param(
+        r"\n    run_main\((\w+)\)\n",
+        r"\n    \1()\n    run_main(print)\n",
+        "not once around everything",
+        id="run_main around something else",
+    ),
+    pytest.param(r', "jsonl"(?=[\])}])', "", "jsonl files: it raises", id="jsonl turned away"),
+    pytest.param(
+        r' == "jsonl":\n( +\w+) = "json"',
+        r' == "jsonl":\n\1 = "jsonl"',
+        "jsonl files: upstream does",
+        id="no reader of jsonl",
+    ),
     pytest.param(r"= AdapterTrainer\(", "= Trainer(", "not one AdapterTrainer", id="plain Trainer"),
     pytest.param(
         r"(\n    if <training_args>\.do_train:\n        (?:checkpoint|resume))",
