@@ -183,7 +183,13 @@ def _user_error(error, script):
             return _one_line(problem)
         if type(error).__module__.startswith("datasets."):
             wraps = type(error).__name__ == "DatasetGenerationError"  # and says nothing itself
-            return f"cannot load the data: {_one_line(_root_cause(error) if wraps else error)}"
+            line = f"cannot load the data: {_one_line(_root_cause(error) if wraps else error)}"
+            if line.endswith(" to null"):  # the type of a column without values
+                line += (
+                    "; a column with values, such as the history, has none in the first file or "
+                )
+                line += "rows: put others first, or write it as JSON text in all rows"
+            return line
     remote = any(module.startswith(REMOTE_CODE_MODULE) for module in modules)
     expected = OSError if remote else (OSError, ValueError, ImportError)
     return _one_line(error) if isinstance(error, expected) else None

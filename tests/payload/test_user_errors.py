@@ -269,6 +269,12 @@ def test_what_does_not_show_in_the_file_is_told_by_its_cause(capsys, tmp_path):
     assert line.startswith("cannot load the data: ") and "line 3" in line
 
 
+def test_a_column_without_a_type(capsys, tmp_path):
+    empty = '{"prompt": "a", "response": "b", "history": []}\n'
+    main = read(tmp_path, train=("t.json", empty), validation=("v.json", GOOD))
+    assert said(capsys, main).endswith("put others first, or write it as JSON text in all rows")
+
+
 @pytest.mark.parametrize(
     ("row", "expected"),
     [

@@ -15,7 +15,15 @@ import sys
 import accelerate  # noqa: F401
 import datasets  # noqa: F401
 import peft  # noqa: F401
-from transformers import AutoConfig, AutoModel, AutoTokenizer, Trainer  # noqa: F401
+from transformers import (  # noqa: F401
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    Trainer,
+)
+
+list(MODEL_FOR_CAUSAL_LM_MAPPING)  # imports every model's configuration
 
 
 def main() -> None:
