@@ -267,7 +267,8 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
         if cls.startswith("AutoModel") and cls != "AutoModel":
             out.append(f"the model comes from {cls}")
         if cls == "AutoModel" and how == "from_pretrained":
-            config = re.escape(e.get("config") or "") or ".*"
+            given = e.get("config") or ""  # upstream itself may give it none, or nonsense
+            config = re.escape(given) if given.startswith("<config#") else r"<config#\d+>"
             if not re.fullmatch(rf"\[{config}, model_args\]", e.get("zero3") or ""):
                 out.append(f"the model is loaded without its zero3 arguments: {e.get('zero3')}")
     if any(e.what == "evaluate.load" for e in events):
