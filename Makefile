@@ -9,12 +9,13 @@ REFS ?=
 REFRESH ?=
 ACCEPT_MOVED ?=
 EXAMPLES ?= 10000
+WORK ?= build/demo
 STACKS := v4.28.0 v5.1.0
 
 PY := .venv/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 # Values reach the program unexpanded and in quotes: none of them is ever read as a command.
-unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES
+unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES WORK
 quote = '$(subst ','\'',$(1))'
 option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
 several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
@@ -23,7 +24,7 @@ FILE = $(call option,--upstream-file,UPSTREAM_FILE)
 REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help regenerate check diff sweep test hermetic payload smoke fuzz bench lint format clean
+.PHONY: help demo regenerate check diff sweep test hermetic payload smoke fuzz bench lint format clean
 .SUFFIXES:
 
 help: ## Show this list
@@ -40,6 +41,11 @@ check: .venv/tools ## Regenerate in memory; fail and show the difference where l
 
 diff: .venv/tools ## Show upstream → generated as a coloured diff
 	@$(PY) -m tools diff $(COMMON) $(FILE) $(REF)
+
+demo: .venv/demo ## Regenerate, train a toy ChatGLM under DeepSpeed, show what it learnt
+	@stack=$$($(PY) -m tools stack $(call option,--ref,TRANSFORMERS_REF)) && \
+	$(MAKE) --no-print-directory .venv-$$stack/done && \
+	$(PY) -m tools demo $(call option,--repo,TRANSFORMERS_REPO) $(call option,--ref,TRANSFORMERS_REF) $(call option,--work,WORK)
 
 sweep: .venv/tools ## Try many refs (REFS, or all releases from v4.28.0): a table of how each patch fares
 	@$(PY) -m tools sweep $(COMMON) $(call several,--refs,REFS)
@@ -81,7 +87,7 @@ clean: ## Remove environments and caches made here
 	@echo "setting up $(@:%/bin/python=%)"
 	@$(PYTHON) -m venv $(@:%/bin/python=%)
 
-.venv/tools .venv/dev: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
+.venv/tools .venv/dev .venv/demo: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
 	@$(PY) $(PIP) -r requirements/$*.txt
 	@touch $@
 

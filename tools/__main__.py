@@ -42,6 +42,14 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--accept-moved", action="store_true", help="take a tag that left its locked commit"
             )
+    sub = commands.add_parser("demo", help="regenerate, train a toy ChatGLM, show what it learnt")
+    sub.set_defaults(run=demo)
+    sub.add_argument("--repo", help="git URL or path of a local clone (default: GitHub's)")
+    sub.add_argument("--ref", help="genuine upstream at this ref (default: the miniature upstream)")
+    sub.add_argument("--work", default=Path("build/demo"), type=Path, help="folder to write")
+    sub = commands.add_parser("stack", help="print which training stack fits a ref")
+    sub.set_defaults(run=stack)
+    sub.add_argument("--ref", help="a tag, a branch or a commit (default: the newest stack)")
     return parser
 
 
@@ -136,6 +144,21 @@ def sweep(args: argparse.Namespace) -> int:
     return sweeping.run(
         repo, args.refs or upstream.release_tags(repo, FIRST_REF), args.series, args.jobs
     )
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Everything, end to end, at toy size."""
+    from tools import demo as showing
+
+    return showing.run(args)
+
+
+def stack(args: argparse.Namespace) -> int:
+    """Name the environment of a ref: the Makefile's .venv-STACK."""
+    from tools import stacks
+
+    print(stacks.stack_for(args.ref) if args.ref else stacks.stacks()[-1])
+    return 0
 
 
 def _fetch(args: argparse.Namespace, lock: dict | None):
