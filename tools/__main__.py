@@ -138,9 +138,9 @@ def review(args: argparse.Namespace) -> int:
     chosen = series.load(args.series)
     lock = outputs.read_lock(args.out, chosen.script)
     found = _fetch(args, lock)
-    result = transform.transform(found, chosen)
     asked = at_commit.Asked(chosen.name, chosen.script, found.ref, args.repo, args.upstream_file)
     then = None if args.base is None else at_commit.regenerate(args.base, asked)
+    result = transform.transform(found, chosen)
     name = page.name(chosen.script)
     with outputs.held(args.out):
         changed = outputs.write(args.out, {name: page.render(result, then).encode()})

@@ -59,7 +59,7 @@ def regenerate(base: str, asked: Asked, root: Path = ROOT) -> Then:
             upstream = json.loads(made)["upstream"]
             if lock is None or upstream["commit"] == lock["commit"]:
                 break  # else its ref is a branch that went on: once more, at its very commit
-        subject = _git(root, "log", "-1", "--format=%s", commit)
+        subject = _git(root, "log", "-1", "--format=%s", commit) or ""
         return Then(commit, subject, upstream, script, sheet)
 
 
@@ -75,8 +75,8 @@ def _resolve(base: str, root: Path) -> str:
     return commit
 
 
-def _git(root: Path, *arguments: str, index: Path | None = None) -> str:
-    """What git says; "" if it fails."""
+def _git(root: Path, *arguments: str, index: Path | None = None) -> str | None:
+    """What git says; None if it fails."""
     extra = {"GIT_INDEX_FILE": str(index)} if index else {}
     try:
         ran = subprocess.run(
@@ -89,16 +89,15 @@ def _git(root: Path, *arguments: str, index: Path | None = None) -> str:
         )
     except FileNotFoundError:
         raise UserError("no git here: install it") from None
-    return ran.stdout.strip() if ran.returncode == 0 else ""
+    return ran.stdout.strip() if ran.returncode == 0 else None
 
 
 def _extract(commit: str, root: Path, tree: Path, index: Path) -> None:
     """The files of ``commit`` in ``tree``, by way of an index beside it."""
-    tree.mkdir()
-    _git(root, "read-tree", commit, index=index)
-    _git(root, "checkout-index", "--all", f"--prefix={tree}/", index=index)
-    if not any(tree.iterdir()):
-        raise UserError(f"cannot write the files of commit {commit[:12]} to {tree.parent.parent}")
+    read = _git(root, "read-tree", commit, index=index)
+    done = _git(root, "checkout-index", "--all", f"--prefix={tree}/", index=index)
+    if read is None or done is None:
+        raise UserError(f"cannot write the files of commit {commit[:12]} to {tree.parent}")
 
 
 def _lock(file: Path, at: str) -> dict | None:

@@ -58,11 +58,20 @@ def by_patch(said: tuple[Label, ...]) -> dict[str, list[str]]:
 def _summary(part: Part, said: tuple[Label, ...], why: Callable[[str], str]) -> str:
     out = []
     for patch, whats in by_patch(said).items():
-        what = code.text("; ".join(whats))
+        what = code.text(_listed(whats))
         out.append(f'<span class="who"><b class="patch">{escape(patch)}</b> {what}</span>')
         if reason := why(patch):
             out.append(f'<span class="why">{code.text(reason)}</span>')
     return f'{"".join(out)}<span class="count">{_count(part)}</span>'
+
+
+def _listed(whats: list[str]) -> str:
+    """In one line, what several begin with ("text chunking: …") only once."""
+    groups: dict[str, list[str]] = {}
+    for what in whats:
+        topic, colon, rest = what.partition(": ")
+        groups.setdefault(topic + colon, []).append(rest)
+    return "; ".join(topic + ", ".join(rests) for topic, rests in groups.items())
 
 
 def _count(part: Part) -> str:

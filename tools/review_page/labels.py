@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 
 from codemods.patch import Change, Patch
-from tools.review_page.rows import Part
+from tools.review_page.rows import Part, split
 from tools.transform import Result
 
 _NEAR = 2  # lines between an insertion and the statement it is recorded at: blank ones, a comment
@@ -35,7 +35,7 @@ class _Finder:
         self.patches = {p.name: p for p in result.patches}
         self.changes = [(p.name, c) for p in result.patches for c in p.changes]
         self.dropped = set(result.dropped_imports)
-        self.old = result.upstream.text.splitlines()
+        self.old = split(result.upstream.text)
         self.import_lines = _import_lines(result.upstream.text)
 
     def labels(self, part: Part, new: list[str]) -> tuple[Label, ...]:
