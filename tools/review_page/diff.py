@@ -59,7 +59,7 @@ def _summary(part: Part, said: tuple[Label, ...], why: Callable[[str], str]) -> 
     out = []
     for patch, whats in by_patch(said).items():
         what = code.text(_listed(whats))
-        out.append(f'<span class="who"><b class="patch">{escape(patch)}</b> {what}</span>')
+        out.append(f'<h3 class="who"><b class="patch">{escape(patch)}</b> {what}</h3>')
         if reason := why(patch):
             out.append(f'<span class="why">{code.text(reason)}</span>')
     return f'{"".join(out)}<span class="count">{_count(part)}</span>'
