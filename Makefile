@@ -6,6 +6,7 @@ SERIES ?= chatglm
 OUT ?= generated
 UPSTREAM_FILE ?=
 REFS ?=
+BASE ?=
 REFRESH ?=
 ACCEPT_MOVED ?=
 EXAMPLES ?= 10000
@@ -15,7 +16,7 @@ STACKS := v4.28.0 v5.1.0
 PY := .venv/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 # Values reach the program unexpanded and in quotes: none of them is ever read as a command.
-unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES WORK
+unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS BASE REFRESH ACCEPT_MOVED EXAMPLES WORK
 quote = '$(subst ','\'',$(1))'
 option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
 several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
@@ -24,14 +25,14 @@ FILE = $(call option,--upstream-file,UPSTREAM_FILE)
 REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo regenerate check diff sweep test hermetic payload smoke fuzz bench lint format clean
+.PHONY: help demo regenerate check diff review sweep test hermetic payload smoke fuzz bench lint format clean
 .SUFFIXES:
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@echo
 	@echo "Variables: TRANSFORMERS_REF=tag|branch|commit  TRANSFORMERS_REPO=URL|path  UPSTREAM_FILE=run_clm.py"
-	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  REFRESH=1  ACCEPT_MOVED=1"
+	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  BASE=commit  REFRESH=1  ACCEPT_MOVED=1"
 
 regenerate: .venv/tools ## Fetch upstream's script, patch and verify it, write script, lock and sheet
 	@$(PY) -m tools regenerate $(COMMON) $(FILE) $(REF) $(if $(value ACCEPT_MOVED),--accept-moved)
@@ -46,6 +47,9 @@ demo: .venv/demo ## Regenerate, train a toy ChatGLM under DeepSpeed, show what i
 	@stack=$$($(PY) -m tools stack $(call option,--ref,TRANSFORMERS_REF)) && \
 	$(MAKE) --no-print-directory .venv-$$stack/done && \
 	$(PY) -m tools demo $(call option,--repo,TRANSFORMERS_REPO) $(call option,--ref,TRANSFORMERS_REF) $(call option,--work,WORK)
+
+review: .venv/tools ## Write one HTML page: upstream → generated side by side; BASE=commit: and what changed since
+	@$(PY) -m tools review $(COMMON) $(FILE) $(REF) $(call option,--base,BASE)
 
 sweep: .venv/tools ## Try many refs (REFS, or all releases from v4.28.0): a table of how each patch fares
 	@$(PY) -m tools sweep $(COMMON) $(call several,--refs,REFS)

@@ -1,4 +1,4 @@
-"""The command line: regenerate, check, diff, sweep. The Makefile's targets are thin wrappers."""
+"""The command line: regenerate, check, diff, review, sweep. The Makefile's targets are thin wrappers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         ("regenerate", regenerate, "fetch, patch, verify and write script, lock and review sheet"),
         ("check", check, "regenerate in memory and compare with lock and sheet"),
         ("diff", diff, "show upstream → generated as a unified diff"),
+        ("review", review, "write one HTML page: upstream → generated side by side, labelled"),
         ("sweep", sweep, "try many refs and tell how each patch fares"),
     ):
         sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
@@ -38,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
         if name != "check":
             sub.add_argument("--ref", help="tag, branch or commit (default: the lock's)")
             sub.add_argument("--refresh", action="store_true", help="ask for a cached tag again")
+        if name == "review":
+            sub.add_argument("--base", metavar="COMMIT", help="also show what changed since it")
         if name == "regenerate":
             sub.add_argument(
                 "--accept-moved", action="store_true", help="take a tag that left its locked commit"
@@ -132,6 +135,24 @@ def diff(args: argparse.Namespace) -> int:
             lineterm="",
         )
     )
+    return 0
+
+
+def review(args: argparse.Namespace) -> int:
+    """Upstream → generated, and what changed since a commit of this repository, as one page."""
+    from tools import at_commit, outputs, series, transform
+    from tools import review as page
+
+    chosen = series.load(args.series)
+    lock = outputs.read_lock(args.out, chosen.script)
+    found = _fetch(args, lock)
+    asked = at_commit.Asked(chosen.name, chosen.script, found.ref, args.repo, args.upstream_file)
+    then = None if args.base is None else at_commit.regenerate(args.base, asked)
+    result = transform.transform(found, chosen)
+    name = page.name(chosen.script)
+    with outputs.held(args.out):
+        changed = outputs.write(args.out, {name: page.render(result, then).encode()})
+    print(f"{'wrote' if changed else 'unchanged':10} {args.out / name}")
     return 0
 
 
