@@ -11,7 +11,10 @@ REFRESH ?=
 ACCEPT_MOVED ?=
 EXAMPLES ?= 10000
 WORK ?= build/demo
-STACKS := v4.28.0 v5.1.0
+# The training stacks that tests run on, each with the upstream ref that it is tried with.
+STACKS := v4.28.0 v5.0.0
+REF_v4.28.0 := v4.28.0
+REF_v5.0.0 := v5.1.0
 
 PY := .venv/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
@@ -25,7 +28,7 @@ FILE = $(call option,--upstream-file,UPSTREAM_FILE)
 REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo regenerate check diff review sweep test hermetic payload smoke fuzz bench lint format clean
+.PHONY: help demo regenerate check diff review sweep test hermetic payload smoke fuzz bench matrix lint format clean
 .SUFFIXES:
 
 help: ## Show this list
@@ -64,7 +67,7 @@ payload: $(STACKS:%=.venv-%/done) ## Unit tests of the code that is grafted, on 
 
 smoke: .venv/tools $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
 	$(foreach stack,$(STACKS),\
-	$(PY) -m tests.smoke.prepare $(stack) build/smoke/$(stack) && \
+	$(PY) -m tests.smoke.prepare $(REF_$(stack)) build/smoke/$(stack) && \
 	SMOKE_SCRIPT=build/smoke/$(stack)/run_clm_lora.py .venv-$(stack)/bin/python -m pytest -q --durations=5 \
 	$(if $(FULL),,-m "not long") tests/smoke &&) true
 
@@ -73,6 +76,9 @@ fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wron
 
 bench: .venv/tools ## Speed of regenerating, as a ratio to importing libcst and parsing the file
 	@$(PY) -m tools.bench $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+
+matrix: .venv/tools ## Train with each release of transformers that matters: docs/compatibility.md
+	@$(PY) -m tools.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
 lint: .venv/dev ## ruff
 	$(PY) -m ruff check --quiet .

@@ -53,6 +53,12 @@ def _parser() -> argparse.ArgumentParser:
     sub = commands.add_parser("stack", help="print which training stack fits a ref")
     sub.set_defaults(run=stack)
     sub.add_argument("--ref", help="a tag, a branch or a commit (default: the newest stack)")
+    sub = commands.add_parser("merge", help="merge an adapter into its base (a stack's python)")
+    sub.set_defaults(run=merge)
+    sub.add_argument("adapter", type=Path, help="the trainer's output folder, or a checkpoint")
+    sub.add_argument("dest", type=Path, help="the model folder to write")
+    sub.add_argument("--base", help="default: the model that the adapter was trained on")
+    sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
     return parser
 
 
@@ -179,6 +185,15 @@ def stack(args: argparse.Namespace) -> int:
     from tools import stacks
 
     print(stacks.stack_for(args.ref) if args.ref else stacks.stacks()[-1])
+    return 0
+
+
+def merge(args: argparse.Namespace) -> int:
+    """One model of adapter and base."""
+    from tools import merge as merging
+
+    merging.merge(args.adapter, args.dest, args.base, args.trust_remote_code)
+    print(f"wrote {args.dest}")
     return 0
 
 
