@@ -85,7 +85,9 @@ def test_named_make_targets_and_files_exist():
         text = prose(name)
         for target in re.findall(r"`make ([a-z-]+)", text):
             assert target in targets, f"{name}: make {target}"
-        for place in re.findall(r"`((?:docs|ds_configs|requirements|tools|codemods)/[\w./-]+\.\w+)`", text):
+        for place in re.findall(
+            r"`((?:docs|ds_configs|requirements|tools|codemods)/[\w./-]+\.\w+)`", text
+        ):
             assert (ROOT / place).exists(), f"{name}: {place}"
         for place in re.findall(r"\]\(([\w./-]+)\)", text):
             assert (ROOT / place).exists(), f"{name}: {place}"
@@ -97,7 +99,9 @@ def test_the_patches_are_those_of_the_series():
     series = tomllib.loads((ROOT / "patches" / "series.toml").read_text(encoding="utf-8"))
     expected = [(p["name"], p["layer"]) for p in series["patch"]]
     for name in ("README.md", "README.zh-CN.md"):
-        rows = re.findall(r"^\| ([a-z0-9-]+) \| (common|chatglm|causal) \|", prose(name), re.MULTILINE)
+        rows = re.findall(
+            r"^\| ([a-z0-9-]+) \| (common|chatglm|causal) \|", prose(name), re.MULTILINE
+        )
         assert sorted(rows) == sorted(expected), name
 
 
@@ -119,11 +123,17 @@ def test_the_worked_example_works(checkout, environment, tmp_path):
 
     def regenerate(out: str) -> str:
         repo = ["--repo", environment["TRANSFORMERS_REPO"], "--out", out]
-        subprocess.run([*python, *repo], cwd=folder, env=environment, check=True, capture_output=True)
+        subprocess.run(
+            [*python, *repo], cwd=folder, env=environment, check=True, capture_output=True
+        )
         return (folder / out / "run_clm_lora.py").read_text(encoding="utf-8")
 
     before = regenerate("before")
-    payload, codemod = (b for b in blocks("README.md", "python") if "arguments are" in b or "def write_arguments" in b)
+    payload, codemod = (
+        b
+        for b in blocks("README.md", "python")
+        if "arguments are" in b or "def write_arguments" in b
+    )
     entry = blocks("README.md", "toml")[0]
     (folder / "patches" / "run_arguments.py").write_text(payload, encoding="utf-8")
     (folder / "codemods" / "run_arguments.py").write_text(codemod, encoding="utf-8")
