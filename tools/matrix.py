@@ -61,6 +61,18 @@ def environment(ref: str, newest: str) -> Path:
     return python
 
 
+def show_environment(ref: str) -> int:
+    """Set up the environment of a release of upstream, with that release of transformers."""
+    try:
+        if stacks.version(ref) is None:
+            raise UserError("it is no release like v5.1.0")
+        print(environment(ref, newest=""))
+    except (UserError, subprocess.CalledProcessError) as error:
+        print(f"error: no environment for {ref}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
 def versions(python: Path) -> dict[str, str]:
     code = "import importlib.metadata as m, json, sys; print(json.dumps([m.version(p) for p in sys.argv[1:]]))"
     ran = subprocess.run(
@@ -149,7 +161,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repo", default=upstream.DEFAULT_REPO)
     parser.add_argument("--refs", nargs="*", default=REFS)
     parser.add_argument("--work", type=Path, default=series.ROOT / "build" / "matrix")
+    parser.add_argument("--environment", metavar="REF", help="set one up, print its python, stop")
     args = parser.parse_args(argv)
+    if args.environment:
+        return show_environment(args.environment)
     newest = max(args.refs, key=stacks.version)
     rows = []
     try:
