@@ -10,14 +10,14 @@ from tools.errors import UserError
 from tools.series import ROOT
 
 
-def run(*arguments: str, given: str | None = None, root: Path = ROOT) -> bytes:
+def run(*arguments: str, given: str | None = None) -> bytes:
     """One git command's stdout. UserError, with git's own telling line, where it fails."""
     from tools.git_fetch import telling_line
 
     try:
         ran = subprocess.run(
             ["git", *arguments],
-            cwd=root,
+            cwd=ROOT,
             input=None if given is None else given.encode(),
             stdin=subprocess.DEVNULL if given is None else None,
             capture_output=True,
@@ -27,38 +27,38 @@ def run(*arguments: str, given: str | None = None, root: Path = ROOT) -> bytes:
         raise UserError("git is not installed: install it, or put it on PATH") from None
     if ran.returncode:
         said = telling_line((ran.stderr or ran.stdout).decode(errors="replace"))
-        raise UserError(f"git {arguments[0]} failed in {root}: {said}")
+        raise UserError(f"git {arguments[0]} failed in {ROOT}: {said}")
     return ran.stdout
 
 
-def lines(*arguments: str, root: Path = ROOT) -> list[str]:
+def lines(*arguments: str) -> list[str]:
     """As run, split at NULs: give the command its -z."""
-    return [x for x in run(*arguments, root=root).decode().split("\0") if x]
+    return [x for x in run(*arguments).decode().split("\0") if x]
 
 
-def require(root: Path = ROOT) -> None:
-    """UserError unless ``root`` is the top of a git checkout."""
-    top = run("rev-parse", "--show-toplevel", root=root).decode().rstrip("\n")
-    if Path(top).resolve() != root.resolve():
-        raise UserError(f"{root} is not a git checkout of its own: git clone the project")
+def require() -> None:
+    """UserError unless this is the top of a git checkout."""
+    top = run("rev-parse", "--show-toplevel").decode().rstrip("\n")
+    if Path(top).resolve() != ROOT.resolve():
+        raise UserError(f"{ROOT} is not a git checkout of its own: git clone the project")
 
 
-def commit_of(name: str, root: Path = ROOT) -> str:
+def commit_of(name: str) -> str:
     """The commit that a revision of this checkout names; UserError for one that names none."""
     try:
-        found = run("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}", root=root)
+        found = run("rev-parse", "--verify", "--end-of-options", f"{name}^{{commit}}")
     except UserError:
         raise UserError(f"{name[:80]!a} is no commit of this checkout: see git log") from None
     return found.decode().split()[-1]
 
 
-def changed(*paths: str, root: Path = ROOT) -> list[str]:
+def changed(*paths: str) -> list[str]:
     """What differs from HEAD below ``paths``, files that git does not know included."""
-    out = lines("status", "--porcelain", "-z", "--no-renames", "--", *paths, root=root)
+    out = lines("status", "--porcelain", "-z", "--no-renames", "--", *paths)
     return [entry[3:] for entry in out]
 
 
-def commit(message: str, paths: list[str], root: Path = ROOT) -> str:
+def commit(message: str, paths: list[str]) -> str:
     """Commit these files as they are, and nothing else that is staged; the commit's id."""
-    run("commit", "--quiet", "--only", "--file=-", "--", *paths, given=message, root=root)
-    return commit_of("HEAD", root)
+    run("commit", "--quiet", "--only", "--file=-", "--", *paths, given=message)
+    return commit_of("HEAD")
