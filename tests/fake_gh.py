@@ -60,6 +60,8 @@ def change(entries: list, key: str, value: int, body: dict) -> dict:
 
 
 def main(arguments: list[str]) -> None:
+    if not os.environ.get("GH_TOKEN"):
+        sys.exit("gh: To use GitHub CLI in a GitHub Actions workflow, set the GH_TOKEN variable")
     with open(os.environ["FAKE_GH"], encoding="utf-8") as stream:
         state = json.load(stream)
     state["calls"].append(arguments)

@@ -48,6 +48,7 @@ def install(folder: Path) -> Path:
 def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitHub:
     monkeypatch.setenv("PATH", f"{install(tmp_path)}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("GITHUB_REPOSITORY", "team/project")
+    monkeypatch.setenv("GH_TOKEN", "secret")
     state = GitHub(tmp_path)
     monkeypatch.setenv("FAKE_GH", str(state.file))
     return state
