@@ -128,7 +128,7 @@ MISTAKES = {
     "unknown ref": (["--to", "v5.1.7"], "nearest tags: v5.1.0"),
     "an option as ref": (["--to=--upload-pack=touch x"], "refused"),
     "unknown series": (["--series", "nope"], "choose from chatglm, second"),
-    "elsewhere": (["--out", "/tmp"], "no lock in /tmp"),
+    "elsewhere": (["--out", "/tmp"], "/tmp is outside this checkout"),
 }
 
 
@@ -184,3 +184,16 @@ def test_no_checkout(here: Checkout) -> None:
     ran = subprocess.run(["git", "rev-parse"], cwd=here.root, env=here.env, capture_output=True)
     assert ran.returncode, "the tests' folder is in a repository"
     assert "not a git repository" in here.run("tools", "bump", code=1)
+
+
+def test_locks_are_checked_and_swept_as_far_as_they_reach(here: Checkout) -> None:
+    here.git("rm", "--quiet", *(LOCKS["chatglm"].replace("lock.json", x) for x in ("lock.json", "review.md")))  # fmt: skip
+    here.lock("v4.30.0", "second")
+    told = here.run("tools", "locks")
+    assert "up to date generated/run_clm_lora_second.py (v4.30.0)" in told
+    assert "2 of 2 regenerate" in told
+    sheet = here.root / LOCKS["second"].replace("lock.json", "review.md")
+    sheet.write_text("edited by hand\n")
+    told = here.run("tools", "locks", code=1)
+    assert "error: generated is not what upstream and the patches give" in told
+    assert "2 of 2 regenerate" in told

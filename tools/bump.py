@@ -44,6 +44,8 @@ def locked(out: Path) -> list[tuple[Series, dict]]:
 def run(repo: str, name: str | None, out: Path, to: str | None, accept_moved: bool) -> int:
     """Bump series ``name`` (None: those that follow) to ``to`` (None: the newest release)."""
     checkout.require()
+    if not out.resolve().is_relative_to(ROOT):
+        raise UserError(f"{out} is outside this checkout, where bump cannot commit it: give no OUT")
     with outputs.held(out):
         chosen = _chosen(name, out)
         _clean(out)
@@ -95,10 +97,8 @@ def _chosen(name: str | None, out: Path) -> list[tuple[Series, dict]]:
 
 def _clean(out: Path) -> None:
     """Refuse to mix a bump with anybody's uncommitted work."""
-    if not out.resolve().is_relative_to(ROOT):
-        raise UserError(f"{out} is outside this checkout, where bump cannot commit it: give no OUT")
-    here = str(out.resolve())
-    if changed := checkout.changed(here):
+    changed = checkout.changed(str(out.resolve()))
+    if changed := [name for name in changed if Path(name).name != ".lock"]:  # held's own
         raise UserError(
             f"{out} has uncommitted changes ({_some(changed)}): commit or restore them first"
         )
