@@ -54,13 +54,10 @@ def _cut(text: str, room: int) -> str:
     data = text.encode()
     if len(data) <= room:
         return text
-    whole = data[:room].rpartition(b"\n")[0].decode()
-    left = text.count("\n") - (whole.count("\n") + 1 if whole else 0) + 1
-    return (
-        f"{whole}\n… cut here: {left} more lines; the whole is in the run's artifact or log".lstrip(
-            "\n"
-        )
-    )
+    lines = text.split("\n")
+    kept = data[:room].count(b"\n")
+    note = f"… cut here: {len(lines) - kept} more lines; the whole is in the run's artifact or log"
+    return "\n".join([*lines[:kept], note])
 
 
 def run_link() -> str:
