@@ -46,7 +46,7 @@ def environment(ref: str, newest: str) -> Path:
     minor = ref.removeprefix("v").rpartition(".")[0]
     if ref == newest or have.startswith(f"{minor}."):
         make = ["make", "--no-print-directory", f".venv-{stack}/done"]
-        subprocess.run(make, check=True, cwd=series.ROOT)
+        subprocess.run(make, check=True, cwd=series.ROOT, stdout=sys.stderr)
         return stacks.python(ref)
     folder = series.ROOT / f".venv-matrix-{ref}"
     python, done = folder / "bin" / "python", folder / "done"
@@ -61,6 +61,18 @@ def environment(ref: str, newest: str) -> Path:
     subprocess.run([*pip, "-r", folder / "wanted.txt"], check=True)
     done.write_text(wanted, encoding="utf-8")
     return python
+
+
+def show_environment(ref: str) -> int:
+    """Set up the environment of a release of upstream, with that release of transformers."""
+    try:
+        if stacks.version(ref) is None:
+            raise UserError("it is no release like v5.1.0")
+        print(environment(ref, newest=""))
+    except (UserError, subprocess.CalledProcessError) as error:
+        print(f"error: no environment for {ref}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def versions(python: Path) -> dict[str, str]:
@@ -137,7 +149,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repo", default=upstream.DEFAULT_REPO)
     parser.add_argument("--refs", nargs="*", default=REFS)
     parser.add_argument("--work", type=Path, default=series.ROOT / "build" / "matrix")
+    parser.add_argument("--environment", metavar="REF", help="set one up, print its python, stop")
     args = parser.parse_args(argv)
+    if args.environment:
+        return show_environment(args.environment)
     newest = max(args.refs, key=stacks.version)
     rows = []
     try:
