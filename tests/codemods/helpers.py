@@ -350,7 +350,7 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
         print(trainer.evaluate())
 
     if targs.do_predict:
-        predict_responses(trainer, tokenizer, build_prompt, raw, margs, dargs, targs)
+        predict_responses(trainer, tokenizer, encode_prompt, stop_ids, raw, margs, dargs, targs)
 """)
 
 # Stands for the payload: names alone, since no codemod looks at what is in it.
@@ -381,7 +381,11 @@ def add_lora():
     pass
 
 
-def build_prompt():
+def encode_prompt():
+    pass
+
+
+def stop_ids():
     pass
 
 

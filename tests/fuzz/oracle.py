@@ -218,7 +218,8 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         PairCollator=pair_collator,
         ResponseAccuracy=response_accuracy,
         AdapterTrainer=type("AdapterTrainer", (world.trainer,), {}),
-        build_prompt=Value(rec, "build_prompt"),
+        encode_prompt=Value(rec, "encode_prompt"),
+        stop_ids=Value(rec, "stop_ids"),
         encode_pair=Value(rec, "encode_pair"),
     )
 
@@ -328,12 +329,12 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
             out.append("prediction comes before training or evaluation")
         call = events[i].args
         known = (given or "").startswith("<tokenizer#")
-        tokenizer = call[1] if len(call) == 7 else ""
-        wanted = ("<trainer#1>", given if known else tokenizer, "build_prompt")
+        tokenizer = call[1] if len(call) == 8 else ""
+        wanted = ("<trainer#1>", given if known else tokenizer, "encode_prompt", "stop_ids")
         rest = ("model_args", "data_args", "training_args")
-        raw = call[3] if len(call) == 7 else ""
+        raw = call[4] if len(call) == 8 else ""
         if (
-            call[:3] + call[4:] != wanted + rest
+            call[:4] + call[5:] != wanted + rest
             or not tokenizer.startswith("<tokenizer#")
             or "#" not in raw
             or "encoded(" in raw

@@ -142,15 +142,15 @@ WRONG = [
         id="no prediction",
     ),
     pytest.param(
-        r"predict_responses\(<trainer>, <tokenizer>, build_prompt, <raw>",
-        "predict_responses(<trainer>, <tokenizer>, build_prompt, <encoded>",
+        r"predict_responses\(<trainer>, <tokenizer>, encode_prompt, stop_ids, <raw>",
+        "predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, <encoded>",
         "predict_responses gets",
         id="prediction from encoded data",
     ),
     pytest.param(
         r"(\n    if <training_args>\.do_eval:\n        logger)",
         r"\n    if <training_args>.do_predict:\n"
-        r"        predict_responses(<trainer>, <tokenizer>, build_prompt, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
+        r"        predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
         "before training or evaluation|called 2",
         id="prediction before evaluation",
     ),
