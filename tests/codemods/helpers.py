@@ -431,10 +431,15 @@ def render(base: dict[str, str], filled: dict[str, str] | None = None, newline: 
 
 
 @functools.cache
-def series() -> list[ModuleType]:
-    """Every codemod of patches/series.toml, in its order."""
+def series(name: str = "chatglm") -> list[ModuleType]:
+    """Every codemod of a series of patches/series.toml, in its order."""
     table = tomllib.loads((ROOT / "patches" / "series.toml").read_text(encoding="utf-8"))
-    return [importlib.import_module(f"codemods.{p['codemod']}") for p in table["patch"]]
+    layers = table["series"][name]["layers"]
+    return [
+        importlib.import_module(f"codemods.{p['codemod']}")
+        for p in table["patch"]
+        if p["layer"] in layers
+    ]
 
 
 @functools.lru_cache(maxsize=1)
@@ -453,11 +458,11 @@ def apply(text: str, codemod: ModuleType) -> tuple[str, Patch]:
 
 
 @functools.lru_cache(maxsize=8)
-def finish(text: str) -> str:
+def finish(text: str, name: str = "chatglm") -> str:
     """The script with the whole series applied and stand-ins for its payload."""
     source, anchors = read(text)
     edits = Edits(source)
-    for codemod in series():
+    for codemod in series(name):
         codemod.apply(Patch(codemod.__name__, edits, anchors, []))
     module, _ = drop_unused(edits.rebuild(), source, [])
     return module.code + PAYLOAD.replace("\n", source.module.default_newline)

@@ -45,18 +45,20 @@ ENVIRONMENT = {
 }
 
 
-def _script() -> Path:
+def _script(sibling: str | None) -> Path:
+    """The script that $SMOKE_SCRIPT names, or the one of another series beside it."""
     name = os.environ.get("SMOKE_SCRIPT", "")
     if not name:
         pytest.skip("SMOKE_SCRIPT names no generated script: run make smoke")
-    return Path(name).resolve()
+    script = Path(name).resolve()
+    return script.with_name(sibling) if sibling else script
 
 
 class Runner:
     """Starts the generated script in ``folder``, where everything it writes goes too."""
 
-    def __init__(self, folder: Path, model: Path, home: Path):
-        self.folder, self.model, self.script = folder, model, _script()
+    def __init__(self, folder: Path, model: Path, home: Path, sibling: str | None = None):
+        self.folder, self.model, self.script = folder, model, _script(sibling)
         self.env = {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
         self.env.pop("ACCELERATE_USE_CPU", None)
         self.options = _options(self.script, self.env)
