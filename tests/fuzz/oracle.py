@@ -1,9 +1,12 @@
 """Is a generated script right? Told by running it beside upstream's, without looking at codemods/.
 
-``judge(upstream, generated)`` runs both scripts in every scenario under the recorder and returns
-the reasons why the generated one is wrong; none if it is right. First come the promises of the
-series (what the generated script must do that upstream's doesn't), then everything else: once the
-promised differences are taken out, the two must have done the same things in the same order.
+``judge(upstream, generated, series)`` runs both scripts in every scenario under the recorder and
+returns the reasons why the generated one is wrong; none if it is right. First come the promises of
+the series (what the generated script must do that upstream's doesn't), then everything else: once
+the promised differences are taken out, the two must have done the same things in the same order.
+
+Only the series "chatglm" promises AutoModel, trust in remote code and ZeRO-3's arguments; of any
+other, that models load just as upstream's do.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ast
 import dataclasses
 import functools
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,10 +120,15 @@ class Grafts:
 
 
 @functools.cache
-def grafts() -> Grafts:
-    """What stands at module level in patches/*.py."""
+def grafts(series: str) -> Grafts:
+    """What stands at module level in the files of patches/ that the series grafts."""
     pieces, imports = [], []
-    for file in sorted(PATCHES.glob("*.py")):
+    table = tomllib.loads((PATCHES / "series.toml").read_text(encoding="utf-8"))
+    layers = table["series"][series]["layers"]
+    files = {
+        f"{m}.py" for p in table["patch"] if p["layer"] in layers for m in p.get("payload", ())
+    }
+    for file in [PATCHES / name for name in sorted(files)]:
         text = file.read_text(encoding="utf-8")
         lines = text.splitlines(keepends=True)
         for node in ast.parse(text).body:
@@ -161,15 +170,15 @@ def _bound_at_top(tree: ast.Module) -> list[str]:
     return out
 
 
-def _payload_reasons(text: str, script: Script) -> list[str]:
+def _payload_reasons(text: str, script: Script, series: str) -> list[str]:
     text = text.replace("\r\n", "\n")
     bound, out = _bound_at_top(script.tree), []
-    for name, piece in grafts().pieces:
+    for name, piece in grafts(series).pieces:
         if text.count(piece) != 1:
             out.append(f"payload: the text of {name} is not there once, unchanged")
         elif bound.count(name) != 1:
             out.append(f"payload: {name} is bound {bound.count(name)} times")
-    for local, module, name in grafts().imports:
+    for local, module, name in grafts(series).imports:
         wanted = script.world.importer(module, None, None, (name,) if name else (module,), 0)
         if name:
             wanted = getattr(wanted, name)
@@ -216,6 +225,7 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         predict_responses=predict_responses,
         zero3_model_kwargs=zero3_model_kwargs,
         PairCollator=pair_collator,
+        make_callbacks=lambda *args: Value(rec, f"make_callbacks{rec.label(args)}"),
         ResponseAccuracy=response_accuracy,
         AdapterTrainer=type("AdapterTrainer", (world.trainer,), {}),
         encode_prompt=Value(rec, "encode_prompt"),
@@ -235,24 +245,24 @@ DROPPED = (
     "encode_datasets",
     "predict_responses",
 )
+REPLACED = {  # after which the Trainer is no longer what the patches made of it
+    f"set trainer.{name}"
+    for name in (
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "compute_metrics",
+        "preprocess_logits_for_metrics",
+        "callback_handler",
+    )
+}
 OPTIONAL = ("transformers.utils.logging.get_logger",)
 
 
-def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
-    """What the series promises, looked up in one run of the generated script."""
+def _loading_promises(gen: Trace, up: Trace, trust: str) -> list[str]:
+    """What the series "chatglm" promises of config, tokenizer and model."""
     out: list[str] = []
-    events = gen.events
-    at = {
-        name: [i for i, e in enumerate(events) if e.what == name]
-        for name in (
-            "add_lora",
-            "encode_datasets",
-            "predict_responses",
-            "trainer.train",
-            "trainer.evaluate",
-        )
-    }
-    for e in events:
+    for e in gen.events:
         if not (found := LOADS.match(e.what)):
             continue
         cls, how = found.groups()
@@ -268,9 +278,27 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
         if cls.startswith("AutoModel") and cls != "AutoModel":
             out.append(f"the model comes from {cls}")
         if cls == "AutoModel" and how == "from_pretrained":
-            config = re.escape(e.get("config") or "") or ".*"
+            given = e.get("config") or ""  # upstream itself may give it none, or nonsense
+            config = re.escape(given) if given.startswith("<config#") else r"<config#\d+>"
             if not re.fullmatch(rf"\[{config}, model_args\]", e.get("zero3") or ""):
                 out.append(f"the model is loaded without its zero3 arguments: {e.get('zero3')}")
+    return out
+
+
+def _promises(gen: Trace, up: Trace) -> list[str]:
+    """What every series promises, looked up in one run of the generated script."""
+    out: list[str] = []
+    events = gen.events
+    at = {
+        name: [i for i, e in enumerate(events) if e.what == name]
+        for name in (
+            "add_lora",
+            "encode_datasets",
+            "predict_responses",
+            "trainer.train",
+            "trainer.evaluate",
+        )
+    }
     if any(e.what == "evaluate.load" for e in events):
         out.append("evaluate.load asks the hub")
     if any(e.what == "map" for e in events):
@@ -308,6 +336,9 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
             r"PairCollator\[<tokenizer#\d+>, data_args\]", trainer.get("data_collator") or ""
         ):
             out.append(f"data_collator is {trainer.get('data_collator')}")
+    if trainer.get("callbacks") != "make_callbacks[data_args, training_args]":
+        out.append(f"the Trainer's callbacks are {trainer.get('callbacks')}")
+    out += [f"the Trainer's {e.what[12:]} is replaced" for e in events if e.what in REPLACED]
     if len(at["encode_datasets"]) != 1:
         out.append(f"encode_datasets is called {len(at['encode_datasets'])} times")
     else:
@@ -347,20 +378,20 @@ def gen_wants_prediction(trace: Trace) -> bool:
     return bool(trace.arguments.get("", {}).get("do_predict"))
 
 
-def _common(trace: Trace, trust: str, generated: bool) -> list[Event]:
+def _common(trace: Trace, generated: bool, is_chatglm: bool) -> list[Event]:
     """The events, the promised differences taken out."""
     out: list[Event] = []
     for e in trace.events:
         if e.what in DROPPED:
             continue
-        if found := LOADS.match(e.what):
+        if is_chatglm and (found := LOADS.match(e.what)):
             cls, how = found.groups()
             cls = "AutoModel" if cls in ("AutoModel", "AutoModelForCausalLM") else cls
             e = Event(f"{cls}.{how}", e.args, e.kwargs).without("trust_remote_code", "zero3")
         if e.what.startswith("Trainer:"):
             right = "Trainer:AdapterTrainer" if generated else "Trainer:Trainer"
             what = "Trainer" if e.what == right else e.what
-            e = Event(what, e.args, e.kwargs).without("data_collator")
+            e = Event(what, e.args, e.kwargs).without("data_collator", "callbacks")
         out.append(_plain(e))
     kept: list[Event] = []
     for e in out:  # what a context manager surrounded may all be gone
@@ -407,10 +438,11 @@ def _difference(up: list[Event], gen: list[Event], optional: set[Event]) -> str 
 
 
 class Judge:
-    """Upstream's side of the comparison, kept for several generated scripts."""
+    """Upstream's side of the comparison, kept for several generated scripts of a series."""
 
-    def __init__(self, upstream: str):
-        self.text = upstream
+    def __init__(self, upstream: str, series: str = "chatglm"):
+        self.text, self.series = upstream, series
+        self.is_chatglm = series == "chatglm"
         self.broken: str | None = None
         try:
             self.script = Script(upstream)
@@ -424,7 +456,8 @@ class Judge:
             self.broken = "; ".join(sorted({str(t.raised) for t in self.traces.values()}))
 
     def _run(self, scenario: Scenario) -> Trace:
-        if self.own_trust and "trust_remote_code" not in scenario.fields:
+        trusts = self.is_chatglm and self.own_trust
+        if trusts and "trust_remote_code" not in scenario.fields:
             fields = {
                 **scenario.fields,
                 "trust_remote_code": True,
@@ -438,8 +471,8 @@ class Judge:
             script = Script(generated, _replace)
         except Exception as error:
             return [f"importing it: {type(error).__name__}: {error}"]
-        out = _payload_reasons(generated, script)
-        out += _argument_reasons(self.fields, _fields(script))
+        out = _payload_reasons(generated, script, self.series)
+        out += _argument_reasons(self.fields, _fields(script), self.is_chatglm)
         if difference := _difference(self.script.preamble, script.preamble, set()):
             out.append(f"on import: {difference}")
         for scenario in SCENARIOS:
@@ -451,13 +484,17 @@ class Judge:
         return out
 
     def _one(self, scenario: Scenario, up: Trace, script: Script) -> list[str]:
-        trust = repr(scenario.fields.get("trust_remote_code", True)) if self.own_trust else "True"
         gen = script.run(scenario)
         gen.arguments[""] = scenario.training
         if gen.raised != up.raised:
             return [f"it raises {gen.raised}, upstream {up.raised}"]
-        out = _promises(gen, up, trust)
-        difference = _difference(_common(up, trust, False), _common(gen, trust, True), _window(up))
+        out = _promises(gen, up)
+        if self.is_chatglm:
+            own = self.own_trust
+            trust = repr(scenario.fields.get("trust_remote_code", True)) if own else "True"
+            out += _loading_promises(gen, up, trust)
+        events = [_common(up, False, self.is_chatglm), _common(gen, True, self.is_chatglm)]
+        difference = _difference(*events, _window(up))
         if difference:
             out.append(difference)
         for role in ("model_args", "data_args"):
@@ -497,13 +534,14 @@ NEW_ARGUMENTS = {  # the promised ones, and their defaults
     "ignore_pad_token_for_loss": "True",
     "test_file": "None",
     "max_predict_samples": "None",
+    "early_stopping_patience": "None",
     "lora_rank": "8",
     "lora_alpha": "32",
     "lora_dropout": "0.1",
 }
 
 
-def _argument_reasons(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _argument_reasons(was: dict[str, Any], now: dict[str, Any], is_chatglm: bool) -> list[str]:
     out = []
     for name, (default, kind, meta) in was.items():
         if name == "block_size":
@@ -511,7 +549,7 @@ def _argument_reasons(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if name not in now:
             out.append(f"argument {name} is lost")
             continue
-        expected = "True" if name == "trust_remote_code" else default
+        expected = "True" if is_chatglm and name == "trust_remote_code" else default
         if now[name] != (expected, kind, meta):
             out.append(f"argument {name} is {now[name]}, upstream's is {(expected, kind, meta)}")
     if "block_size" in now:
@@ -522,9 +560,9 @@ def _argument_reasons(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return out
 
 
-def judge(upstream: str, generated: str) -> list[str]:
+def judge(upstream: str, generated: str, series: str = "chatglm") -> list[str]:
     """Reasons why ``generated`` is wrong; [] if it is right, or if ``upstream`` is broken."""
-    j = Judge(upstream)
+    j = Judge(upstream, series)
     return [] if j.broken else j.judge(generated)
 
 
