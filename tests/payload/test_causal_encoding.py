@@ -16,6 +16,7 @@ from causal_encoding import encode_pair, encode_prompt, stop_ids
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from prompt_response import PairCollator
+from test_adapter_trainer import make_trainer
 from test_lora import arguments
 
 from tests import tiny_models
@@ -189,6 +190,20 @@ def test_a_template_without_answers_is_refused():
     )
     with pytest.raises(ValueError, match="leaves out an answer"):
         encode_pair(tokenizer, "a", [], "b", limits(50))
+
+
+@TEMPLATES
+def test_several_templates_are_saved_and_saved_again(training_args, data_args, tmp_path):
+    """Some tokenizers have one for each purpose, in a folder; dialogues take the default."""
+    tokenizer = with_template({"default": f"{EACH}{{% endfor %}}{OPEN}", "rag": "no"})
+    trainer = make_trainer(training_args(), data_args)
+    trainer.processing_class = tokenizer
+    for _ in range(2):
+        trainer.save_model()
+    loaded = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert set(loaded.chat_template) == {"default", "rag"}
+    asked = encode_prompt(loaded, "a", [], limits(50))
+    assert loaded.decode(asked) == "[user] a[assistant]"
 
 
 def test_no_end_is_refused():

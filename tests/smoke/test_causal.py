@@ -120,8 +120,14 @@ def test_default_layers(start, kind: str) -> None:
 @pytest.mark.parametrize("stage", [2, 3])
 @pytest.mark.parametrize("kind", tiny_models.KINDS)
 def test_two_ranks_under_deepspeed(start, kind: str, stage: int) -> None:
-    """Sharded training gives one process's losses, and its ranks predict together."""
+    """Sharded training gives one process's losses, and its ranks predict together.
+
+    Two ranks average their own means, one process takes the mean of all tokens: the same where
+    all responses are of one length. ZeRO-3 draws LoRA's first weights in another order.
+    """
     script, layers = start(kind)
+    pairs = script.data("equal.json", [{**row, "response": str(n)} for n, row in enumerate(ROWS)])
+    layers["train_file"] = pairs
     launcher, options = deepspeed(stage)
     common = {"max_steps": 3, "do_train": True, "learning_rate": 1e-3, **layers}
     test = script.data("test.json", ROWS)
@@ -137,7 +143,9 @@ def test_two_ranks_under_deepspeed(start, kind: str, stage: int) -> None:
         **predict,
     )
     assert script.losses("two").keys() == {1, 2, 3}
-    assert script.losses("two") == pytest.approx(script.losses("one"), rel=2e-2)
+    assert script.losses("two") == pytest.approx(
+        script.losses("one"), rel=1e-3 if stage == 2 else 2e-2
+    )
     assert list((script.folder / "two" / "checkpoint-3").rglob("*zero_pp_rank_1_*")), "not sharded"
     assert [a["prompt"] for a in script.predictions("two")] == [row["prompt"] for row in ROWS]
     adapter_only(script.folder / "two")

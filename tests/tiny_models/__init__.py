@@ -66,7 +66,9 @@ KINDS = {
         special=("<|endoftext|>",),
         ends=("<|endoftext|>",),
         names=dict.fromkeys(("bos_token", "eos_token", "unk_token"), "<|endoftext|>"),
-        shape={"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048},
+        # No dropout of the base model's own, so that runs can be compared.
+        shape={"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 2048}
+        | dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
     ),
     "llama": Family(
         model_type="llama",
