@@ -255,7 +255,10 @@ class AdapterTrainer(Trainer):
                 tokenizer.save_pretrained(staging)
             torch.save(self.args, os.path.join(staging, "training_args.bin"))
             for name in sorted(os.listdir(staging)):
-                os.replace(os.path.join(staging, name), os.path.join(output_dir, name))
+                old = os.path.join(output_dir, name)
+                if os.path.isdir(old):  # of chat templates, where a tokenizer has several
+                    shutil.rmtree(old)
+                os.replace(os.path.join(staging, name), old)
 
     def _save_checkpoint(self, *args, **kwargs):
         """Save a checkpoint; one of the same step, left by an earlier run, goes first."""

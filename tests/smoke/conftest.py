@@ -46,11 +46,13 @@ ENVIRONMENT = {
 }
 
 
-def _script() -> Path:
+def _script(sibling: str | None = None) -> Path:
+    """The script that $SMOKE_SCRIPT names, or the one of another series beside it."""
     name = os.environ.get("SMOKE_SCRIPT", "")
     if not name:
         pytest.skip("SMOKE_SCRIPT names no generated script: run make smoke")
-    return Path(name).resolve()
+    script = Path(name).resolve()
+    return script.with_name(sibling) if sibling else script
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -63,9 +65,15 @@ class Runner:
     """Starts the generated script in ``folder``, where everything it writes goes too."""
 
     def __init__(
-        self, folder: Path, model: Path, home: Path, options: dict[str, object], zygote: Zygote
+        self,
+        folder: Path,
+        model: Path,
+        home: Path,
+        options: dict[str, object],
+        zygote: Zygote,
+        sibling: str | None = None,
     ):
-        self.folder, self.model, self.script = folder, model, _script()
+        self.folder, self.model, self.script = folder, model, _script(sibling)
         self.env, self.options, self.zygote = _environment(home), options, zygote
 
     def data(self, name: str, rows: list[dict]) -> Path:
