@@ -21,7 +21,16 @@ from . import bundled_corpus, randomise, train_tokenizer, write_json
 
 # Pieces that the published tokenizer looks up by name, and those it writes into the text for
 # line breaks, tabs and runs of blanks.
-CONTROL_PIECES = "[MASK] [gMASK] [sMASK] <unused_0> <sop> <eop> <ENC> <dBLOCK>".split()
+CONTROL_PIECES = [
+    "[MASK]",
+    "[gMASK]",
+    "[sMASK]",
+    "<unused_0>",
+    "<sop>",
+    "<eop>",
+    "<ENC>",
+    "<dBLOCK>",
+]
 WRITTEN_PIECES = ["<n>", "<|tab|>", *(f"<|blank_{length}|>" for length in range(2, 81))]
 CONFIGS = ("config.json", "tokenizer_config.json")
 
