@@ -5,6 +5,7 @@ The script is $SMOKE_SCRIPT (see prepare.py); the stack is that of the python th
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -16,6 +17,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Beside the script, the text that it was made from.
+UPSTREAM = "upstream_run_clm.py"
 LAYERS = "query_key_value,dense,dense_h_to_4h,dense_4h_to_h"
 ROWS = [
     {"prompt": "你叫什么名字？", "response": "我叫小明。", "history": []},
@@ -59,7 +62,12 @@ class Runner:
         self.folder, self.model, self.script = folder, model, _script()
         self.env = {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
         self.env.pop("ACCELERATE_USE_CPU", None)
-        self.options = _options(self.script, self.env)
+        self.told = _told(self.script, home)
+        self.options: dict[str, object] = (
+            {"use_cpu": True}
+            if "use_cpu" in self.told
+            else {"no_cuda": True, "xpu_backend": "gloo"}
+        )
 
     def data(self, name: str, rows: list[dict]) -> Path:
         file = self.folder / name
@@ -126,15 +134,17 @@ class Runner:
         return [json.loads(line) for line in text.splitlines()]
 
 
-def _options(script: Path, env: dict[str, str]) -> dict[str, object]:
-    """What the stack calls "on a CPU" and "say how it went"."""
+@functools.cache
+def _told(script: Path, home: Path) -> frozenset[str]:
+    """The names of the options that ``--help`` tells."""
     ran = subprocess.run(
-        [sys.executable, script, "--help"], env=env, capture_output=True, text=True, check=True
+        [sys.executable, script, "--help"],
+        env={**os.environ, **ENVIRONMENT, "HF_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    told = set(re.findall(r"--\w+", ran.stdout))
-    if "--use_cpu" in told:
-        return {"use_cpu": True}
-    return {"no_cuda": True, "xpu_backend": "gloo"}
+    return frozenset(re.findall(r"--(\w+)", ran.stdout))
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from tests.smoke import test_smoke as toy
+from tests.smoke import test_upstream_features as features
 from tests.smoke.conftest import ENVIRONMENT, ROOT, ROWS, Runner
 
 CODE = os.environ.get("CHATGLM_CODE", "")
@@ -64,6 +65,10 @@ test_two_ranks_under_deepspeed = toy.test_two_ranks_under_deepspeed
 test_interrupted_and_resumed = toy.test_interrupted_and_resumed
 test_the_adapter_alone_gives_the_trained_logits = (
     toy.test_the_adapter_alone_gives_the_trained_logits
+)
+test_sharded_training_is_resumed = features.test_sharded_training_is_resumed
+test_gradient_checkpointing_and_few_checkpoints = (
+    features.test_gradient_checkpointing_and_few_checkpoints
 )
 
 
