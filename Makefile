@@ -6,15 +6,20 @@ SERIES ?= chatglm
 OUT ?= generated
 UPSTREAM_FILE ?=
 REFS ?=
+BASE ?=
 REFRESH ?=
 ACCEPT_MOVED ?=
 EXAMPLES ?= 10000
-STACKS := v4.28.0 v5.1.0
+WORK ?= build/demo
+# The training stacks that tests run on, each with the upstream ref that it is tried with.
+STACKS := v4.28.0 v5.0.0
+REF_v4.28.0 := v4.28.0
+REF_v5.0.0 := v5.1.0
 
 PY := .venv/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 # Values reach the program unexpanded and in quotes: none of them is ever read as a command.
-unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES
+unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS BASE REFRESH ACCEPT_MOVED EXAMPLES WORK
 quote = '$(subst ','\'',$(1))'
 option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
 several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
@@ -23,14 +28,14 @@ FILE = $(call option,--upstream-file,UPSTREAM_FILE)
 REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
-.PHONY: help regenerate check diff sweep test hermetic payload smoke fuzz bench lint format clean
+.PHONY: help demo regenerate check diff review sweep test hermetic payload smoke fuzz bench matrix lint format clean
 .SUFFIXES:
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
 	@echo
 	@echo "Variables: TRANSFORMERS_REF=tag|branch|commit  TRANSFORMERS_REPO=URL|path  UPSTREAM_FILE=run_clm.py"
-	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  REFRESH=1  ACCEPT_MOVED=1"
+	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  BASE=commit  REFRESH=1  ACCEPT_MOVED=1"
 
 regenerate: .venv/tools ## Fetch upstream's script, patch and verify it, write script, lock and sheet
 	@$(PY) -m tools regenerate $(COMMON) $(FILE) $(REF) $(if $(value ACCEPT_MOVED),--accept-moved)
@@ -40,6 +45,14 @@ check: .venv/tools ## Regenerate in memory; fail and show the difference where l
 
 diff: .venv/tools ## Show upstream → generated as a coloured diff
 	@$(PY) -m tools diff $(COMMON) $(FILE) $(REF)
+
+demo: .venv/demo ## Regenerate, train a toy ChatGLM under DeepSpeed, show what it learnt
+	@stack=$$($(PY) -m tools stack $(call option,--ref,TRANSFORMERS_REF)) && \
+	$(MAKE) --no-print-directory .venv-$$stack/done && \
+	$(PY) -m tools demo $(call option,--repo,TRANSFORMERS_REPO) $(call option,--ref,TRANSFORMERS_REF) $(call option,--work,WORK)
+
+review: .venv/tools ## Write one HTML page: upstream → generated side by side; BASE=commit: and what changed since
+	@$(PY) -m tools review $(COMMON) $(FILE) $(REF) $(call option,--base,BASE)
 
 sweep: .venv/tools ## Try many refs (REFS, or all releases from v4.28.0): a table of how each patch fares
 	@$(PY) -m tools sweep $(COMMON) $(call several,--refs,REFS)
@@ -54,7 +67,7 @@ payload: $(STACKS:%=.venv-%/done) ## Unit tests of the code that is grafted, on 
 
 smoke: .venv/tools $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
 	$(foreach stack,$(STACKS),\
-	$(PY) -m tests.smoke.prepare $(stack) build/smoke/$(stack) && \
+	$(PY) -m tests.smoke.prepare $(REF_$(stack)) build/smoke/$(stack) && \
 	SMOKE_SCRIPT=build/smoke/$(stack)/run_clm_lora.py .venv-$(stack)/bin/python -m pytest -q --durations=5 \
 	$(if $(FULL),,-m "not long") tests/smoke &&) true
 
@@ -63,6 +76,9 @@ fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wron
 
 bench: .venv/tools ## Speed of regenerating, as a ratio to importing libcst and parsing the file
 	@$(PY) -m tools.bench $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+
+matrix: .venv/tools ## Train with each release of transformers that matters: docs/compatibility.md
+	@$(PY) -m tools.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
 lint: .venv/dev ## ruff
 	$(PY) -m ruff check --quiet .
@@ -81,7 +97,7 @@ clean: ## Remove environments and caches made here
 	@echo "setting up $(@:%/bin/python=%)"
 	@$(PYTHON) -m venv $(@:%/bin/python=%)
 
-.venv/tools .venv/dev: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
+.venv/tools .venv/dev .venv/demo: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
 	@$(PY) $(PIP) -r requirements/$*.txt
 	@touch $@
 

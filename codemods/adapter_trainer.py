@@ -5,10 +5,22 @@ trainer = Trainer(…)  →  trainer = AdapterTrainer(…)
 
 from __future__ import annotations
 
+import ast
+
 import libcst as cst
 
 from .patch import Patch
-from .script import Script
+from .script import Script, dotted
+
+# What the Trainer is given once, and the other patches vouch for.
+GIVEN = (
+    "model",
+    "train_dataset",
+    "eval_dataset",
+    "data_collator",
+    "compute_metrics",
+    "preprocess_logits_for_metrics",
+)
 
 
 def apply(patch: Patch) -> None:
@@ -20,7 +32,16 @@ def apply(patch: Patch) -> None:
 
 
 def verify(script: Script) -> None:
-    script.one_call("AdapterTrainer")
+    trainer = script.assigned(script.one_call("AdapterTrainer"))
+    later = [
+        n
+        for n in script.main_nodes
+        if isinstance(n, ast.Attribute)
+        and isinstance(n.ctx, ast.Store)
+        and n.attr in GIVEN
+        and dotted(n.value) in trainer
+    ]
+    script.require(not later, "nothing replaces what the Trainer was given", *later)
     plain = script.calls("Trainer", script.main)
     script.require(not plain, "no other Trainer is made", *plain)
     known = "AdapterTrainer" in script.classes

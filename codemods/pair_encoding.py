@@ -20,7 +20,7 @@ import libcst as cst
 from .anchors import Anchors, dotted, own_nodes
 from .patch import Patch
 from .script import Script
-from .syntax import statements
+from .syntax import statements, string
 
 ASKS = (
     "map",
@@ -35,6 +35,7 @@ ASKS = (
     "next",
     "iter",
 )
+SPLITS = ("train", "validation")  # those that encode_datasets encodes
 LOGS = ("debug", "info", "warning", "warning_once", "warn", "error")
 
 
@@ -190,7 +191,26 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
             seeds,
             "Something besides the data comes out of the statements that chunk the text",
         )
-    return [n for n in mapped if n in read]
+    outputs = [n for n in mapped if n in read]
+    _only_encoded_splits(patch, a, outputs, doomed)
+    return outputs
+
+
+def _only_encoded_splits(patch: Patch, a: Anchors, outputs: list[str], doomed: list) -> None:
+    """Refuse a later ``encoded["test"]``: no such split is encoded."""
+    for read in (r for name in outputs for r in a.reads(name, a.main)):
+        above = patch.source.parent(read)
+        if not isinstance(above, cst.Subscript) or above.value is not read:
+            continue
+        if any(patch.source.inside(read, d) for d in doomed):
+            continue
+        index = above.slice[0].slice if len(above.slice) == 1 else None
+        if not isinstance(index, cst.Index) or string(index.value) not in SPLITS:
+            raise patch.refuse(
+                f"the mapped data to be asked for its splits {' and '.join(SPLITS)} only",
+                [above],
+                "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+            )
 
 
 def verify(script: Script) -> None:
@@ -203,6 +223,14 @@ def verify(script: Script) -> None:
             b for b in script.bindings(name) if not call.lineno - 1 <= b.lineno <= call.end_lineno
         ]
         script.require(not again, f"{name} is bound once, to the encoded data", *again)
+    others = [
+        n
+        for n in script.main_nodes
+        if isinstance(n, ast.Subscript)
+        and _name(n.value) in names
+        and not any(_is_split(n, names, split) for split in ("train", "validation"))
+    ]
+    script.require(not others, "only the splits that are encoded are asked for", *others)
     maps = [c for c in script.calls("map", script.main) if isinstance(c.func, ast.Attribute)]
     script.require(not maps, "nothing else maps the data", *maps)
     left = [

@@ -96,8 +96,35 @@ class AdapterTrainer(Trainer):
     from its adapter; later ones learnt both by and by, DeepSpeed's stages last. Nothing here looks
     at release numbers: saving and loading of the weights is replaced altogether, DeepSpeed's
     engine is told that frozen weights are neither in its checkpoints nor missing from them, and
-    everything else is the release's own. Saving needs memory for the adapter only.
+    everything else is the release's own. Saving needs memory for the adapter only, and evaluation
+    two numbers a row, however long the rows are.
     """
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        # Called here, a batch at a time, and not in the release's loop, which keeps what it returns.
+        self._predicted_ids, self.preprocess_logits_for_metrics = (
+            self.preprocess_logits_for_metrics,
+            None,
+        )
+
+    def prediction_step(self, *args, **kwargs):
+        """Evaluate one batch; its predictions and labels are counts, as `ResponseAccuracy` takes them.
+
+        Returns:
+            (loss, hits, counted): loss as the release returns it; hits and counted int64 [rows, 2],
+            in every column the number of labels (but -100) that the position before predicts, and
+            of all labels (but -100). Ids of all positions would be kept until evaluation ends, for
+            every row. With two equal columns the counts also survive a shift by one position.
+        """
+        loss, logits, labels = super().prediction_step(*args, **kwargs)
+        if logits is None or labels is None or self._predicted_ids is None:
+            return loss, logits, labels
+        predicted = self._predicted_ids(logits, labels)[:, :-1]
+        expected = labels[:, 1:]
+        counted = expected != -100
+        hits = (predicted == expected) & counted
+        return loss, *(each.sum(-1, keepdim=True).repeat(1, 2) for each in (hits, counted))
 
     def _uses_deepspeed(self):
         return bool(

@@ -246,23 +246,18 @@ class PairCollator:
 class ResponseAccuracy:
     """Share of response tokens predicted right; takes the place of a metric from the hub."""
 
-    def __init__(self, ignored=(LABEL_IGNORED,)):
-        """
-        Args:
-            ignored: references that are no response tokens. The script evaluates with -100 only;
-                with `ignore_pad_token_for_loss` off, padding is a token to predict as it is for
-                the loss, unless its id is named here.
-        """
-        self.ignored = tuple(ignored)
-
     def compute(self, predictions, references):
         """Return {"accuracy": float}, 0.0 where no token counts.
 
         Args:
-            predictions: predicted ids, any shape, already shifted against the references.
-            references: ids of that same shape.
+            predictions: how many tokens were predicted right, row by row, as
+                `AdapterTrainer.prediction_step` counts them; an array of any shape.
+            references: how many there were to predict, in that same shape.
+
+        Raises:
+            ValueError: token ids instead of counts.
         """
-        predictions, references = np.asarray(predictions), np.asarray(references)
-        counted = ~np.isin(references, self.ignored)
-        right = (predictions == references) & counted
+        right, counted = np.asarray(predictions), np.asarray(references)
+        if right.shape != counted.shape or (right < 0).any() or (right > counted).any():
+            raise ValueError("ResponseAccuracy takes counts of tokens, not their ids.")
         return {"accuracy": float(right.sum() / max(counted.sum(), 1))}

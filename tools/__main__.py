@@ -1,4 +1,4 @@
-"""The command line: regenerate, check, diff, sweep. The Makefile's targets are thin wrappers."""
+"""The command line: regenerate, check, diff, review, sweep. The Makefile's targets are thin wrappers."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def _parser() -> argparse.ArgumentParser:
         ("regenerate", regenerate, "fetch, patch, verify and write script, lock and review sheet"),
         ("check", check, "regenerate in memory and compare with lock and sheet"),
         ("diff", diff, "show upstream → generated as a unified diff"),
+        ("review", review, "write one HTML page: upstream → generated side by side, labelled"),
         ("sweep", sweep, "try many refs and tell how each patch fares"),
     ):
         sub = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
@@ -38,10 +39,26 @@ def _parser() -> argparse.ArgumentParser:
         if name != "check":
             sub.add_argument("--ref", help="tag, branch or commit (default: the lock's)")
             sub.add_argument("--refresh", action="store_true", help="ask for a cached tag again")
+        if name == "review":
+            sub.add_argument("--base", metavar="COMMIT", help="also show what changed since it")
         if name == "regenerate":
             sub.add_argument(
                 "--accept-moved", action="store_true", help="take a tag that left its locked commit"
             )
+    sub = commands.add_parser("demo", help="regenerate, train a toy ChatGLM, show what it learnt")
+    sub.set_defaults(run=demo)
+    sub.add_argument("--repo", help="git URL or path of a local clone (default: GitHub's)")
+    sub.add_argument("--ref", help="genuine upstream at this ref (default: the miniature upstream)")
+    sub.add_argument("--work", default=Path("build/demo"), type=Path, help="folder to write")
+    sub = commands.add_parser("stack", help="print which training stack fits a ref")
+    sub.set_defaults(run=stack)
+    sub.add_argument("--ref", help="a tag, a branch or a commit (default: the newest stack)")
+    sub = commands.add_parser("merge", help="merge an adapter into its base (a stack's python)")
+    sub.set_defaults(run=merge)
+    sub.add_argument("adapter", type=Path, help="the trainer's output folder, or a checkpoint")
+    sub.add_argument("dest", type=Path, help="the model folder to write")
+    sub.add_argument("--base", help="default: the model that the adapter was trained on")
+    sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
     return parser
 
 
@@ -127,6 +144,24 @@ def diff(args: argparse.Namespace) -> int:
     return 0
 
 
+def review(args: argparse.Namespace) -> int:
+    """Upstream → generated, and what changed since a commit of this repository, as one page."""
+    from tools import at_commit, outputs, series, transform
+    from tools import review as page
+
+    chosen = series.load(args.series)
+    lock = outputs.read_lock(args.out, chosen.script)
+    found = _fetch(args, lock)
+    asked = at_commit.Asked(chosen.name, chosen.script, found.ref, args.repo, args.upstream_file)
+    then = None if args.base is None else at_commit.regenerate(args.base, asked)
+    result = transform.transform(found, chosen)
+    name = page.name(chosen.script)
+    with outputs.held(args.out):
+        changed = outputs.write(args.out, {name: page.render(result, then).encode()})
+    print(f"{'wrote' if changed else 'unchanged':10} {args.out / name}")
+    return 0
+
+
 def sweep(args: argparse.Namespace) -> int:
     """Try many refs."""
     from tools import sweep as sweeping
@@ -136,6 +171,30 @@ def sweep(args: argparse.Namespace) -> int:
     return sweeping.run(
         repo, args.refs or upstream.release_tags(repo, FIRST_REF), args.series, args.jobs
     )
+
+
+def demo(args: argparse.Namespace) -> int:
+    """Everything, end to end, at toy size."""
+    from tools import demo as showing
+
+    return showing.run(args)
+
+
+def stack(args: argparse.Namespace) -> int:
+    """Name the environment of a ref: the Makefile's .venv-STACK."""
+    from tools import stacks
+
+    print(stacks.stack_for(args.ref) if args.ref else stacks.stacks()[-1])
+    return 0
+
+
+def merge(args: argparse.Namespace) -> int:
+    """One model of adapter and base."""
+    from tools import merge as merging
+
+    merging.merge(args.adapter, args.dest, args.base, args.trust_remote_code)
+    print(f"wrote {args.dest}")
+    return 0
 
 
 def _fetch(args: argparse.Namespace, lock: dict | None):

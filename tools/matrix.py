@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.refusal import Refusal
-from tools import outputs, series, stacks, transform, upstream
+from tools import launch, outputs, series, stacks, transform, upstream
 from tools.errors import UserError
 
 REFS = ("v4.28.0", "v4.36.0", "v4.45.0", "v4.56.0", "v5.0.0", "v5.1.0")
@@ -24,11 +24,6 @@ PACKAGES = ("transformers", "peft", "accelerate", "datasets")
 STEPS = ("regenerates", "parses", "trains", "resumes")
 MODELS = {"chatglm": ["tests.toy_chatglm"], "causal": ["tests.tiny_models", "gpt2"]}
 TABLE = series.ROOT / "docs" / "compatibility.md"
-ENVIRONMENT = {
-    "HF_HUB_OFFLINE": "1",
-    "TRANSFORMERS_OFFLINE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 
 
 @dataclass
@@ -41,15 +36,22 @@ class Row:
 
 
 def environment(ref: str, newest: str) -> Path:
-    """Path of a python with the stack of ``ref``; made once. The newest ref gets the stack as it is."""
+    """A python with the stack of ``ref``, made if need be.
+
+    A stack that has that release of transformers serves as it is; another ref gets an environment
+    of its own, alike but for that. The newest ref gets the newest stack, whose release may be newer.
+    """
+    stack = stacks.stack_for(ref)
+    have = stacks.requirement(stack, "transformers")
+    minor = ref.removeprefix("v").rpartition(".")[0]
+    if ref == newest or have.startswith(f"{minor}."):
+        make = ["make", "--no-print-directory", f".venv-{stack}/done"]
+        subprocess.run(make, check=True, cwd=series.ROOT)
+        return stacks.python(ref)
     folder = series.ROOT / f".venv-matrix-{ref}"
     python, done = folder / "bin" / "python", folder / "done"
-    stack = stacks.stack_for(ref)
     wanted = (stacks.FOLDER / f"{stack}.txt").read_text(encoding="utf-8")
-    if ref not in (newest, stack):
-        minor = ref.removeprefix("v").rpartition(".")[0]
-        pinned = f"transformers=={stacks.requirement(stack, 'transformers')}"
-        wanted = wanted.replace(pinned, f"transformers=={minor}.*")
+    wanted = wanted.replace(f"transformers=={have}", f"transformers=={minor}.*")
     if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return python
     subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
@@ -69,21 +71,6 @@ def versions(python: Path) -> dict[str, str]:
     return dict(zip(PACKAGES, json.loads(ran.stdout), strict=True))
 
 
-def run(python: Path, log: Path, *arguments: object) -> None:
-    """Run a program of the stack; UserError with its last line where it fails."""
-    with open(log, "wb") as stream:
-        ran = subprocess.run(
-            [python, *map(str, arguments)],
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            cwd=series.ROOT,
-            env={**os.environ, **ENVIRONMENT},
-        )
-    if ran.returncode:
-        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
-        raise UserError(f"{' '.join(last)[:200]} (log: {log})")
-
-
 def try_row(row: Row, python: Path, repo: str, folder: Path) -> None:
     """Take one ref and series through the steps, noting how far it comes."""
     chosen = series.load(row.series)
@@ -94,11 +81,11 @@ def try_row(row: Row, python: Path, repo: str, folder: Path) -> None:
             outputs.write(folder, outputs.render(result))
         row.passed.append("regenerates")
         script = folder / chosen.script
-        run(python, folder / "help.log", script, "--help")
+        launch.cpu_options(python, script, folder / "help.log")
         row.passed.append("parses")
         model = folder / "model"
         module, *kind = MODELS[row.series]
-        run(python, folder / "model.log", "-m", module, *kind, model)
+        launch.run(python, folder / "model.log", "-m", module, *kind, model)
         train(python, script, model, folder / "whole")
         row.passed.append("trains")
         train(python, script, model, folder / "resumed", folder / "whole" / "checkpoint-2")
@@ -112,13 +99,14 @@ def train(python: Path, script: Path, model: Path, out: Path, resume: Path | Non
     pairs = out.parent / "pairs.json"
     rows = [{"prompt": f"第{n}个数是什么？", "response": f"是{n}{n}。"} for n in range(8)]
     pairs.write_text(json.dumps(rows, ensure_ascii=False), encoding="utf-8")
-    told = (out.parent / "help.log").read_text(encoding="utf-8")
-    cpu = ["--use_cpu"] if "--use_cpu" in told else ["--no_cuda"]
+    shutil.rmtree(out, ignore_errors=True)
+    cpu = launch.cpu_options(python, script, out.parent / "help.log")
     arguments = ["--model_name_or_path", model, "--train_file", pairs, "--do_train", *cpu]
     arguments += ["--max_steps", 4, "--save_steps", 2, "--logging_steps", 1, "--report_to", "none"]
     arguments += ["--per_device_train_batch_size", 2, "--output_dir", out]
+    arguments += ["--validation_file", pairs]
     arguments += ["--resume_from_checkpoint", resume] if resume else []
-    run(python, out.with_suffix(".log"), script, *arguments)
+    launch.run(python, out.with_suffix(".log"), script, *arguments)
 
 
 def losses(out: Path) -> dict[int, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from tools.errors import UserError
 from tools.series import ROOT
@@ -32,6 +33,11 @@ def stack_for(ref: str) -> str:
     if not fitting:
         raise UserError(f"no training stack is as old as {ref}: the first is for {stacks()[0]}")
     return fitting[-1]
+
+
+def python(ref: str | None) -> Path:
+    """The python of the environment that the Makefile makes for a ref; no ref: the newest stack."""
+    return ROOT / f".venv-{stack_for(ref) if ref else stacks()[-1]}" / "bin" / "python"
 
 
 def requirement(stack: str, package: str) -> str:

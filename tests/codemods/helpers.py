@@ -145,6 +145,7 @@ OLD = slots('''
         # The default one would pad.
         data_collator=default_data_collator,
         compute_metrics=score,
+        preprocess_logits_for_metrics=best,
     )
     [train]
     if targs.do_train:
@@ -289,6 +290,7 @@ NEW = OLD | slots('''
         # The default one would pad.
         data_collator=default_data_collator,
         compute_metrics=score if targs.do_eval else None,
+        preprocess_logits_for_metrics=best if targs.do_eval else None,
     )
 ''')
 
@@ -312,7 +314,7 @@ FINISHED = OLD | slots("""
         config_name: str = None
     [data_class]
     @dataclass
-    class DataOptions(PromptResponseArguments):
+    class DataOptions(PromptResponseArguments, EarlyStoppingArguments):
         train_file: str = None
     [config]
     config = AutoConfig.from_pretrained(margs.config_name, trust_remote_code=True)
@@ -344,6 +346,8 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
         # The default one would pad.
         data_collator=PairCollator(tokenizer, dargs),
         compute_metrics=score,
+        preprocess_logits_for_metrics=best,
+        callbacks=make_callbacks(dargs, targs),
     )
     [evaluate]
     if targs.do_eval:
@@ -363,6 +367,10 @@ class LoraArguments:
 class PromptResponseArguments:
     def __post_init__(self):
         pass
+
+
+class EarlyStoppingArguments:
+    pass
 
 
 class PairCollator:
@@ -390,6 +398,10 @@ def encode_pair():
 
 
 def encode_datasets():
+    pass
+
+
+def make_callbacks():
     pass
 
 

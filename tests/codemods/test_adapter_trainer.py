@@ -183,6 +183,14 @@ CAUGHT = {
         FINISHED["trainer"] + "\nmore = AdapterTrainer(model)",
         "AdapterTrainer is called once in main()",
     ),
+    "its collator is replaced": (
+        FINISHED["trainer"] + "\ntrainer.data_collator = default_data_collator",
+        "nothing replaces what the Trainer was given",
+    ),
+    "its data is replaced": (
+        FINISHED["trainer"] + "\nif targs.do_eval:\n    trainer.eval_dataset = raw",
+        "nothing replaces what the Trainer was given",
+    ),
     "named, not called": ("trainer = AdapterTrainer", "AdapterTrainer is called once in main()"),
 }
 
@@ -206,7 +214,12 @@ def test_verify_wants_the_class():
 
 
 @pytest.mark.parametrize(
-    "trainer", ["trainer = AdapterTrainer(model)", "trainer: Trainer = AdapterTrainer(model=model)"]
+    "trainer",
+    [
+        "trainer = AdapterTrainer(model)",
+        "trainer: Trainer = AdapterTrainer(model=model)",
+        "trainer = AdapterTrainer(model)\ntrainer.label_names = []",
+    ],
 )
 def test_verify_accepts(trainer):
     check_accepted(adapter_trainer, trainer=trainer)

@@ -459,6 +459,18 @@ REFUSED = {
         ("with targs.main_process_first():",),
         "",
     ),
+    "a split that is not encoded": (
+        {"splits": OLD["splits"] + '\ntrainer_rows = chunks["test"]'},
+        "the mapped data to be asked for its splits train and validation only",
+        ('trainer_rows = chunks["test"]',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "a split named at run time": (
+        {"splits": OLD["splits"] + "\nother_rows = chunks[dargs.split]"},
+        "the mapped data to be asked for its splits train and validation only",
+        ("other_rows = chunks[dargs.split]",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
     "mapped in a function of its own": (
         {
             "mapping": """
@@ -715,6 +727,10 @@ CAUGHT = {
     "raw rows after all": (
         {"splits": OLD["splits"] + "\ntrain_rows = raw['train']"},
         "the Trainer's train_dataset is the split 'train' of the encoded data",
+    ),
+    "a split that is not encoded": (
+        {"splits": OLD["splits"] + "\nmore = chunks['test']"},
+        "only the splits that are encoded are asked for",
     ),
     "the splits are swapped": (
         {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},

@@ -216,6 +216,7 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         predict_responses=predict_responses,
         zero3_model_kwargs=zero3_model_kwargs,
         PairCollator=pair_collator,
+        make_callbacks=lambda *args: Value(rec, f"make_callbacks{rec.label(args)}"),
         ResponseAccuracy=response_accuracy,
         AdapterTrainer=type("AdapterTrainer", (world.trainer,), {}),
         build_prompt=Value(rec, "build_prompt"),
@@ -234,6 +235,17 @@ DROPPED = (
     "encode_datasets",
     "predict_responses",
 )
+REPLACED = {  # after which the Trainer is no longer what the patches made of it
+    f"set trainer.{name}"
+    for name in (
+        "data_collator",
+        "train_dataset",
+        "eval_dataset",
+        "compute_metrics",
+        "preprocess_logits_for_metrics",
+        "callback_handler",
+    )
+}
 OPTIONAL = ("transformers.utils.logging.get_logger",)
 
 
@@ -267,7 +279,8 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
         if cls.startswith("AutoModel") and cls != "AutoModel":
             out.append(f"the model comes from {cls}")
         if cls == "AutoModel" and how == "from_pretrained":
-            config = re.escape(e.get("config") or "") or ".*"
+            given = e.get("config") or ""  # upstream itself may give it none, or nonsense
+            config = re.escape(given) if given.startswith("<config#") else r"<config#\d+>"
             if not re.fullmatch(rf"\[{config}, model_args\]", e.get("zero3") or ""):
                 out.append(f"the model is loaded without its zero3 arguments: {e.get('zero3')}")
     if any(e.what == "evaluate.load" for e in events):
@@ -307,6 +320,9 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
             r"PairCollator\[<tokenizer#\d+>, data_args\]", trainer.get("data_collator") or ""
         ):
             out.append(f"data_collator is {trainer.get('data_collator')}")
+    if trainer.get("callbacks") != "make_callbacks[data_args, training_args]":
+        out.append(f"the Trainer's callbacks are {trainer.get('callbacks')}")
+    out += [f"the Trainer's {e.what[12:]} is replaced" for e in events if e.what in REPLACED]
     if len(at["encode_datasets"]) != 1:
         out.append(f"encode_datasets is called {len(at['encode_datasets'])} times")
     else:
@@ -359,7 +375,7 @@ def _common(trace: Trace, trust: str, generated: bool) -> list[Event]:
         if e.what.startswith("Trainer:"):
             right = "Trainer:AdapterTrainer" if generated else "Trainer:Trainer"
             what = "Trainer" if e.what == right else e.what
-            e = Event(what, e.args, e.kwargs).without("data_collator")
+            e = Event(what, e.args, e.kwargs).without("data_collator", "callbacks")
         out.append(_plain(e))
     kept: list[Event] = []
     for e in out:  # what a context manager surrounded may all be gone
@@ -496,6 +512,7 @@ NEW_ARGUMENTS = {  # the promised ones, and their defaults
     "ignore_pad_token_for_loss": "True",
     "test_file": "None",
     "max_predict_samples": "None",
+    "early_stopping_patience": "None",
     "lora_rank": "8",
     "lora_alpha": "32",
     "lora_dropout": "0.1",

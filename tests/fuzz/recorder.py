@@ -278,6 +278,11 @@ class FakeTrainer:
         self._rec.note(f"Trainer:{type(self).__name__}", args[2:], kwargs)
         self._label, self._given = self._rec.name("trainer"), kwargs
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if not name.startswith("_"):
+            self._rec.note(f"set trainer.{name}", (value,))
+
     def train(self, *args: Any, **kwargs: Any) -> Any:
         if args:
             kwargs["resume_from_checkpoint"], args = args[0], args[1:]

@@ -230,7 +230,25 @@ WRONG = [
         id="an argument lost",
     ),
     pytest.param(
-        r"\(PromptResponseArguments\)", "", "prompt_column|raises|missing", id="no prompt arguments"
+        r"\(PromptResponseArguments, ",
+        "(",
+        "prompt_column|raises|missing",
+        id="no prompt arguments",
+    ),
+    pytest.param(
+        r", EarlyStoppingArguments\)", ")", "early_stopping_patience", id="no patience argument"
+    ),
+    pytest.param(
+        r"callbacks=make_callbacks\(<data_args>, <training_args>\)",
+        "callbacks=[]",
+        "callbacks are",
+        id="no callbacks",
+    ),
+    pytest.param(
+        r"(\n +)(?=\w+ = <trainer>\.evaluate\()",
+        r"\1<trainer>.data_collator = None\1",
+        "data_collator is replaced",
+        id="the collator is replaced",
     ),
     pytest.param(r"\(LoraArguments\)", "", "lora_rank", id="no LoRA arguments"),
     pytest.param(

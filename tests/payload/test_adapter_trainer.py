@@ -353,6 +353,9 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     after = trainer.evaluate()
     assert after["eval_loss"] < 0.7 * before["eval_loss"]
     assert after["eval_accuracy"] > before["eval_accuracy"]
+    assert after["eval_accuracy"] == pytest.approx(accuracy_by_hand(trainer, encoded["validation"]))
+    kept = trainer.predict(encoded["validation"])
+    assert kept.predictions.shape == kept.label_ids.shape == (len(rows), 2)
     trainer.save_model()
     assert_adapter_folder(tmp_path / "out")
     assert_adapter_folder(tmp_path / "out/checkpoint-30")
@@ -377,6 +380,19 @@ def test_a_cache_is_no_output_of_evaluation(training_args, data_args, tmp_path):
     )
     logits = trainer.predict([row, row, row]).predictions
     assert logits.shape == (3, len(row["input_ids"]), model.config.vocab_size)
+
+
+def accuracy_by_hand(trainer, rows):
+    """Share of the label positions that the position before predicts, one row at a time."""
+    right = counted = 0
+    for row in rows:
+        with torch.no_grad():
+            logits = trainer.model(torch.tensor([row["input_ids"]])).logits[0]
+        for position, label in enumerate(row["labels"][1:]):
+            if label != -100:
+                counted += 1
+                right += logits[position].argmax().item() == label
+    return right / counted
 
 
 def test_saving_over_an_older_checkpoint_of_the_same_step(make, tmp_path):

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import math
-import random
+import sys
 import types
 
 import pytest
@@ -93,10 +93,8 @@ def test_batches_answer_as_single_prompts_do(
     assert [line.get("response") for line in lines] == [row["response"] for row in ROWS]
     assert "response" not in lines[3]
     scored = [(expected[i], ROWS[i]["response"]) for i in (0, 1, 4)]
-    assert metrics == {
-        "predict_samples": 5,
-        **{f"predict_{k}": v for k, v in prediction._score_predictions(scored).items()},
-    }
+    scores = prediction._score_predictions(scored, prediction._load_scorers())
+    assert metrics == {"predict_samples": 5, **{f"predict_{k}": v for k, v in scores.items()}}
     saved = json.loads((tmp_path / "out/predict_results.json").read_text())
     assert saved["predict_samples"] == 5 and "predict_rouge_l" in saved
     assert not (tmp_path / "out/generated_predictions.jsonl.tmp").exists()
@@ -283,53 +281,40 @@ def test_prediction_alone_under_zero3_and_training(tmp_path):
     assert all("DONE" in output for output in outputs), "\n".join(o[-3000:] for o in outputs)
 
 
-def tokens(text):
-    return prediction.SCORED_TOKEN.findall(text)
+def test_chinese_is_scored_by_the_character_and_all_else_by_the_word():
+    scorers = prediction._load_scorers()
+    assert prediction._score_predictions([], scorers) == {}
+
+    def rouge_l(found, known):
+        return prediction._score_predictions([(found, known)], scorers)["rouge_l"]
+
+    assert rouge_l("今天晴天", "今天是晴天") == pytest.approx(100 * 8 / 9, abs=1e-3)
+    assert rouge_l("GPT模型", "GPT 模 型") == 100
+    assert rouge_l("the cat sat", "the dog sat") == pytest.approx(100 * 2 / 3, abs=1e-3)
+    assert rouge_l("", "你好") == 0
 
 
-def test_scored_tokens():
-    assert tokens("你好，world 3.5！") == ["你", "好", "，", "world", "3", ".", "5", "！"]
-    assert tokens("GPT模型v2") == ["GPT", "模", "型", "v2"]
-    assert tokens(" \n") == []
+def test_bleu_is_of_the_whole_data_and_knows_short_answers():
+    scorers = prediction._load_scorers()
+
+    def bleu(*pairs):
+        return prediction._score_predictions(pairs, scorers)["bleu4"]
+
+    assert bleu(("是的", "是的")) == 100
+    assert bleu(("", "你好")) == 0
+    # 10 of 11 characters, 8 of 9, 6 of 7 and 4 of 5 n-grams of two answers, equal lengths.
+    expected = 100 * math.exp(sum(map(math.log, [10 / 11, 8 / 9, 6 / 7, 4 / 5])) / 4)
+    found = bleu(("今天是晴天", "今天是晴天"), ("明天会下大雪", "明天会下大雨"))
+    assert found == pytest.approx(expected, abs=1e-3)
 
 
-def longest_common(one, other):
-    """Length of the longest common subsequence by its definition."""
-    if not one or not other:
-        return 0
-    if one[0] == other[0]:
-        return 1 + longest_common(one[1:], other[1:])
-    return max(longest_common(one[1:], other), longest_common(one, other[1:]))
-
-
-def test_rouge_l_against_its_definition():
-    rng = random.Random(0)
-    for _ in range(300):
-        one, other = (rng.choices("abc", k=rng.randint(0, 7)) for _ in range(2))
-        common = longest_common(one, other)
-        recall = common / len(other) if other else 0
-        precision = common / len(one) if one else 0
-        f1 = 2 * recall * precision / (recall + precision) if common else 0
-        assert prediction._rouge_l(one, other) == pytest.approx(100 * f1)
-
-
-def test_bleu4_by_hand():
-    reference = ["the", "cat", "sat", "on", "the", "mat"]
-    assert prediction._bleu4([(reference, reference)]) == pytest.approx(100)
-    # Matches of 5 of 6, 3 of 5, 2 of 4 and 1 of 3 n-grams, equal lengths.
-    found = ["the", "cat", "sat", "on", "a", "mat"]
-    expected = 100 * math.exp(sum(map(math.log, [5 / 6, 3 / 5, 2 / 4, 1 / 3])) / 4)
-    assert prediction._bleu4([(found, reference)]) == pytest.approx(expected)
-    # Too short by two words: all n-grams match, and the brevity penalty is exp(1 - 6 / 4).
-    assert prediction._bleu4([(reference[:4], reference)]) == pytest.approx(100 * math.exp(-0.5))
-    # Repeats count as often as the reference has them: 2 of 4, and no pair of words matches, of 3,
-    # 2 and 1, which count 1/2, 1/4 and 1/8.
-    expected = 100 * math.exp(sum(map(math.log, [2 / 4, 1 / 6, 1 / 8, 1 / 8])) / 4 + 1 - 6 / 4)
-    assert prediction._bleu4([(["the"] * 4, reference)]) == pytest.approx(expected)
-    assert prediction._bleu4([([], reference), (["the"], reference)]) == 0.0
-
-
-def test_no_pairs_no_scores():
-    assert prediction._score_predictions([]) == {}
-    assert prediction._score_predictions([("", "你好")]) == {"bleu4": 0.0, "rouge_l": 0.0}
-    assert prediction._score_predictions([("你好吗？", "你好吗？")])["bleu4"] == 100.0
+def test_without_the_scorers_answers_are_written_all_the_same(
+    trainer, data_args, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    data_args.test_file = str(tmp_path / "test.json")
+    (tmp_path / "test.json").write_text(json.dumps(ROWS), "utf-8")
+    metrics = predict(trainer, data_args)
+    assert metrics == {"predict_samples": len(ROWS)}
+    assert len(written(tmp_path / "out")) == len(ROWS)
+    assert "pip install sacrebleu rouge-score" in caplog.text

@@ -293,12 +293,20 @@ def test_padding_falls_back_on_the_end_token(data_args):
         PairCollator(other, data_args)
 
 
-def test_accuracy_counts_response_tokens_only():
-    references = np.array([-100, -100, 3, 4, 5, -100])
-    predictions = np.array([-100, 7, 3, 0, 5, 9])
+def test_accuracy_is_the_share_of_what_was_counted():
     metric = ResponseAccuracy()
-    assert metric.compute(predictions=predictions, references=references) == {"accuracy": 2 / 3}
-    assert metric.compute(predictions=[1], references=[-100]) == {"accuracy": 0.0}
-    ignoring = ResponseAccuracy(ignored=(-100, 3))
-    assert ignoring.compute(predictions=predictions, references=references) == {"accuracy": 0.5}
+    right, counted = np.array([[2, 2], [0, 0]]), np.array([[3, 3], [1, 1]])
+    assert metric.compute(predictions=right, references=counted) == {"accuracy": 0.5}
+    # A script may shift the two against each other, as it would ids.
+    shifted = metric.compute(predictions=right[:, :-1].ravel(), references=counted[:, 1:].ravel())
+    assert shifted == {"accuracy": 0.5}
+    assert metric.compute(predictions=[0], references=[0]) == {"accuracy": 0.0}
     assert type(metric.compute(predictions=[1], references=[1])["accuracy"]) is float
+
+
+@pytest.mark.parametrize(
+    ("predictions", "references"), [([1, 7], [3, 4]), ([-100, 3], [-100, 3]), ([[1, 1]], [3])]
+)
+def test_ids_are_no_counts(predictions, references):
+    with pytest.raises(ValueError, match="takes counts of tokens, not their ids"):
+        ResponseAccuracy().compute(predictions=predictions, references=references)

@@ -1,0 +1,79 @@
+"""Starting a generated script with a training stack: on a CPU, offline, alone or under DeepSpeed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tools.errors import UserError
+from tools.series import ROOT
+
+# No hub, no GPU, no fight over cores; ACCELERATE_USE_CPU would turn DeepSpeed into plain DDP.
+OFFLINE = {
+    "HF_HUB_OFFLINE": "1",
+    "TRANSFORMERS_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "DS_ACCELERATOR": "cpu",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+}
+
+
+def environment(python: Path) -> dict[str, str]:
+    """The environment of a process of ``python``'s stack."""
+    # What DeepSpeed compiles fits one torch, so it is kept apart for each stack.
+    stack = str(python.parent.parent).strip(os.sep).replace(os.sep, "-")
+    kept = {"TORCH_EXTENSIONS_DIR": os.path.join(tempfile.gettempdir(), "extensions", stack)}
+    env = {**os.environ, **OFFLINE, **kept, "PYTHONPATH": str(ROOT)}
+    env.pop("ACCELERATE_USE_CPU", None)
+    return env
+
+
+def deepspeed(ranks: int, port: int = 29511) -> tuple[str, ...]:
+    """What stands between python and the script to run it in ``ranks`` processes."""
+    many = ("--num_accelerators", str(ranks), "--master_port", str(port))
+    return ("-m", "deepspeed.launcher.runner", *many)
+
+
+def lines(python: Path, log: Path, *arguments: object) -> Iterator[str]:
+    """Run a program of the stack; its output, line by line, which ``log`` keeps.
+
+    Raises UserError, with the last line it printed, where it fails.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open(log, "w", encoding="utf-8") as kept,
+        subprocess.Popen(
+            [python, *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            cwd=ROOT,
+            env=environment(python),
+        ) as running,
+    ):
+        last = ""
+        for line in running.stdout:
+            kept.write(line)
+            last = line.strip() or last
+            yield line
+    if running.returncode:
+        raise UserError(f"{last[:200]} (log: {log})")
+
+
+def run(python: Path, log: Path, *arguments: object) -> str:
+    """As ``lines``, to the end; everything that was printed."""
+    return "".join(lines(python, log, *arguments))
+
+
+def cpu_options(python: Path, script: Path, log: Path) -> list[str]:
+    """How this script, with this stack, is told to stay on the CPU."""
+    told = set(re.findall(r"--\w+", run(python, log, script, "--help")))
+    return ["--use_cpu"] if "--use_cpu" in told else ["--no_cuda", "--xpu_backend", "gloo"]
