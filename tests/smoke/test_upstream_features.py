@@ -19,6 +19,7 @@ pytestmark = pytest.mark.smoke
 REMOVED = {"block_size"}
 ADDED = {
     "adapter_name_or_path",
+    "early_stopping_patience",
     "history_column",
     "ignore_pad_token_for_loss",
     "lora_alpha",
