@@ -234,11 +234,12 @@ def test_half_precision(script: Runner, amp: dict[str, object]) -> None:
 
 
 def _adapter(folder: Path) -> list:
-    import safetensors.torch
     import torch
 
     file = folder / "adapter_model.safetensors"
     if file.is_file():
+        import safetensors.torch
+
         return list(safetensors.torch.load_file(file).values())
     return list(torch.load(folder / "adapter_model.bin", weights_only=True).values())
 
