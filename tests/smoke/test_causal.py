@@ -61,11 +61,11 @@ def models(tmp_path_factory: pytest.TempPathFactory):
 
 
 @pytest.fixture
-def start(tmp_path: Path, models, home: Path, options: dict[str, object], zygote):
+def start(tmp_path: Path, models, home: Path, zygote):
     """Make the runner of a kind; its arguments have that kind's layers."""
 
     def make(kind: str) -> tuple[Runner, dict[str, object]]:
-        script = Runner(tmp_path, models(kind), home, options, zygote, SCRIPT)
+        script = Runner(tmp_path, models(kind), home, zygote, SCRIPT)
         return script, {"lora_target_modules": LAYERS[kind]}
 
     return make
