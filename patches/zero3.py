@@ -3,8 +3,6 @@
 import importlib
 import inspect
 
-import torch
-
 
 def _zero3_is_on():
     """Return whether the training arguments in force ask for ZeRO stage 3."""
@@ -18,18 +16,6 @@ def _zero3_is_on():
         if is_enabled is not None:
             return is_enabled()
     return False
-
-
-def _join_process_group():
-    """Let DeepSpeed take up the process group that there is, as it must before it partitions.
-
-    With `--use_cpu` newer releases of transformers make the group without telling DeepSpeed, which
-    then takes each rank for the only one.
-    """
-    import deepspeed
-
-    if torch.distributed.is_initialized() and not deepspeed.comm.is_initialized():
-        deepspeed.init_distributed()
 
 
 def _remote_model_class(config, model_args):
@@ -71,7 +57,6 @@ def zero3_model_kwargs(config, model_args):
     """
     if not getattr(model_args, "model_name_or_path", None) or not _zero3_is_on():
         return {}
-    _join_process_group()
     model_class = _remote_model_class(config, model_args)
     if (
         model_class is None

@@ -323,6 +323,7 @@ FINISHED = OLD | slots("""
     [tokenizer]
     tokenizer = AutoTokenizer.from_pretrained(margs.model_name_or_path, trust_remote_code=True)
     [model]
+    join_process_group(targs)
     model = AutoModel.from_pretrained(margs.model_name_or_path, config=config, \
 trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
@@ -391,6 +392,10 @@ class AdapterTrainer(Trainer):
 
 
 def add_lora():
+    pass
+
+
+def join_process_group():
     pass
 
 

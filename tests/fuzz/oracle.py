@@ -238,6 +238,7 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         encode_datasets=encode_datasets,
         predict_responses=predict_responses,
         zero3_model_kwargs=zero3_model_kwargs,
+        join_process_group=lambda *args: rec.note("join_process_group", args),
         PairCollator=pair_collator,
         make_callbacks=lambda *args: Value(rec, f"make_callbacks{rec.label(args)}"),
         ResponseAccuracy=response_accuracy,
@@ -257,6 +258,7 @@ DROPPED = (
     "ResponseAccuracy",
     "run_main",
     "end of run_main",
+    "join_process_group",
     "add_lora",
     "encode_datasets",
     "predict_responses",
@@ -334,6 +336,12 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
     if [events[i].what for i in made] != ["Trainer:AdapterTrainer"]:
         return [*out, f"trainers made: {[events[i].what for i in made]}, not one AdapterTrainer"]
     trainer = events[made[0]]
+    models = [i for i, e in enumerate(events) if (m := LOADS.match(e.what)) and "Model" in m[1]]
+    joined = [i for i, e in enumerate(events) if e.what == "join_process_group"]
+    if len(joined) != 1 or any(i < joined[0] for i in models):
+        out.append(f"the ranks are joined {len(joined)} times, once before any model is promised")
+    elif events[joined[0]].args != ("training_args",):
+        out.append(f"join_process_group gets {events[joined[0]].args}")
     if len(at["add_lora"]) != 1 or at["add_lora"][0] > made[0]:
         out.append(
             f"add_lora is called {len(at['add_lora'])} times, once before the Trainer is promised"

@@ -46,6 +46,15 @@ WRONG = [
         "comes from|importing|NameError",
         id="AutoModelForCausalLM",
     ),
+    pytest.param(
+        r"join_process_group\(<training_args>\)\n", "pass\n", "ranks are joined 0", id="no ranks"
+    ),
+    pytest.param(
+        r"join_process_group\(<training_args>\)\n((?:.*\n)*?)( +)(<model> = add_lora)",
+        r"pass\n\1\2join_process_group(<training_args>)\n\2\3",
+        "before any model is promised",
+        id="ranks after the model",
+    ),
     pytest.param(r"\*\*zero3_model_kwargs\(.*?\),?", "", "without its zero3", id="no zero3"),
     pytest.param(
         r"zero3_model_kwargs\(<config>, <model_args>\)",
