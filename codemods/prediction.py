@@ -24,11 +24,11 @@ def apply(patch: Patch) -> None:
         raise patch.refuse(
             f"found no call of {a.trainer}.evaluate", a.method_calls("evaluate", "train")
         )
-    arguments = f"{a.model_args}, {a.data_args}, {a.training_args}"
+    model = f"{a.trainer}, {a.tokenizer}, encode_prompt, stop_ids"
+    arguments = f"{a.raw_datasets}, {a.model_args}, {a.data_args}, {a.training_args}"
     patch.insert_after(
         max(map(a.place, evaluations), key=a.body.index),
-        f"if {a.training_args}.do_predict:\n"
-        f"    predict_responses({a.trainer}, {a.tokenizer}, build_prompt, {a.raw_datasets}, {arguments})\n",
+        f"if {a.training_args}.do_predict:\n    predict_responses({model}, {arguments})\n",
         "prediction follows evaluation",
     )
 
@@ -56,7 +56,8 @@ def verify(script: Script) -> None:
         "prediction uses the trained model",
         set(script.assigned(script.one_call("AdapterTrainer"))),
         script.loaded("AutoTokenizer"),
-        "build_prompt",
+        "encode_prompt",
+        "stop_ids",
         {n for c in script.calls("load_dataset", script.main) for n in script.assigned(c)},
         groups["model"],
         groups["data"],

@@ -178,6 +178,15 @@ class AdapterTrainer(Trainer):
         with self._engine_without_frozen_weights():
             return super().train(checkpoint, *args, **kwargs)
 
+    def evaluation_loop(self, *args, ignore_keys=None, **kwargs):
+        """Evaluate as the release does; a key/value cache is no output, whatever the model says."""
+        # ChatGLM-6B's code returns one and does not list it among the keys to ignore; its layout
+        # is not what the releases, gathering outputs from all ranks, take it for.
+        if ignore_keys is None:
+            known = getattr(self.model.config, "keys_to_ignore_at_inference", None) or []
+            ignore_keys = [*known, "past_key_values"]
+        return super().evaluation_loop(*args, ignore_keys=ignore_keys, **kwargs)
+
     def create_optimizer(self, *args, **kwargs):
         """Create the optimizer; one of its groups, that of weights without decay, is often empty."""
         optimizer = super().create_optimizer(*args, **kwargs)
@@ -255,7 +264,10 @@ class AdapterTrainer(Trainer):
                 tokenizer.save_pretrained(staging)
             torch.save(self.args, os.path.join(staging, "training_args.bin"))
             for name in sorted(os.listdir(staging)):
-                os.replace(os.path.join(staging, name), os.path.join(output_dir, name))
+                old = os.path.join(output_dir, name)
+                if os.path.isdir(old):  # of chat templates, where a tokenizer has several
+                    shutil.rmtree(old)
+                os.replace(os.path.join(staging, name), old)
 
     def _save_checkpoint(self, *args, **kwargs):
         """Save a checkpoint; one of the same step, left by an earlier run, goes first."""

@@ -20,7 +20,31 @@ def build_prompt(prompt, history=None):
     return "".join(rounds) + f"[Round {len(rounds)}]\n问：{prompt}\n答："
 
 
-def encode_pair(tokenizer, prompt, history, response, data_args):
+def _context_ids(tokenizer, prompt, history, limits):
+    """Return the tokens that come before `[gMASK] <sop>`, at most `max_source_length - 1`."""
+    ids = tokenizer.encode(build_prompt(prompt, history), add_special_tokens=False)
+    return ids[: limits.max_source_length - 1]
+
+
+def encode_prompt(tokenizer, prompt, history, limits):
+    """Return the ids that the model sees before it answers, `prompt… [gMASK] <sop>`.
+
+    Args:
+        tokenizer: ChatGLM-6B's.
+        prompt, history: as for `build_prompt`.
+        limits: has `max_source_length`; of a prompt that is too long the first tokens are kept.
+    """
+    return tokenizer.build_inputs_with_special_tokens(
+        _context_ids(tokenizer, prompt, history, limits)
+    )
+
+
+def stop_ids(tokenizer):
+    """Return the ids that end an answer."""
+    return [tokenizer.eos_token_id]
+
+
+def encode_pair(tokenizer, prompt, history, response, limits):
     """Encode one row the way ChatGLM-6B's own tuning recipe does.
 
     The layout is `prompt… [gMASK] <sop> response… <eop>`; the prompt keeps at most its first
@@ -35,15 +59,14 @@ def encode_pair(tokenizer, prompt, history, response, data_args):
     Raises:
         ValueError: the tokenizer has another layout, or the response has no tokens.
     """
-    prompt_ids = tokenizer.encode(build_prompt(prompt, history), add_special_tokens=False)
     response_ids = tokenizer.encode(response, add_special_tokens=False)
     if not response_ids:
         raise ValueError(f"the response {response!r} encodes to no tokens.")
     # Other models' tokenizers no longer have this method in transformers 5.
     build = getattr(tokenizer, "build_inputs_with_special_tokens", lambda *_: [])
     input_ids = build(
-        prompt_ids[: data_args.max_source_length - 1],
-        response_ids[: data_args.max_target_length - 2],
+        _context_ids(tokenizer, prompt, history, limits),
+        response_ids[: limits.max_target_length - 2],
     )
     start_id = tokenizer.bos_token_id
     # Others' start token is missing here or comes first (as Llama's <s> does), where ChatGLM has

@@ -52,7 +52,8 @@ class PromptResponseArguments:
 
     Lengths are in tokens and follow ChatGLM-6B's own tuning recipe: `max_source_length` bounds the
     prompt together with the mask token after it, `max_target_length` the response together with
-    the start and end tokens around it, so that no sequence is longer than their sum.
+    the start and end tokens around it, so that no sequence is longer than their sum. What of a
+    longer one is kept is up to the series' `encode_prompt` and `encode_pair`.
     """
 
     prompt_column: str = field(
@@ -71,7 +72,7 @@ class PromptResponseArguments:
     max_source_length: int = field(
         default=1024,
         metadata={
-            "help": "The most tokens a prompt may take, its history included; the first ones are kept."
+            "help": "The most tokens a prompt may take, its history included; what is too long is cut."
         },
     )
     max_target_length: int = field(

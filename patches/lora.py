@@ -111,6 +111,22 @@ def _load_adapter(model, path):
         raise ValueError(f"--adapter_name_or_path: cannot load {path!r}: {error}") from error
 
 
+def _check_one_half_precision(model):
+    """Refuse a model whose own code has set one half precision where the user asked for the other.
+
+    ChatGLM-6B's makes its linear layers float16 whatever it is loaded as; only the rest follows.
+
+    Raises:
+        ValueError: some weights are float16 and some bfloat16.
+    """
+    halves = {parameter.dtype for parameter in model.parameters()}
+    if {torch.float16, torch.bfloat16} <= halves:
+        raise ValueError(
+            f"{type(model).__name__} has float16 weights by its own code and bfloat16 ones by "
+            "--torch_dtype (--dtype in newer scripts): load it as float16, or as auto."
+        )
+
+
 def _count_parameters(model):
     """Return (trainable, all) parameter counts; a ZeRO-3 partition counts as the whole it is of."""
     counts = [
@@ -143,6 +159,7 @@ def add_lora(model, model_args, training_args):
         raise ValueError(
             f"--lora_dropout must be at least 0 and below 1, not {model_args.lora_dropout}."
         )
+    _check_one_half_precision(model)
     if training_args.gradient_checkpointing:
         # All weights before the first adapter are frozen: without an input that asks for
         # gradients, a checkpointed block would have none to pass on. And a recomputed block must

@@ -1,5 +1,6 @@
 """Answers to the test data's prompts, written to a file and compared with the known responses."""
 
+import itertools
 import json
 import logging
 import os
@@ -82,35 +83,50 @@ def _read_test_rows(raw_datasets, model_args, data_args, training_args):
     return result
 
 
-def _generate_answers(model, tokenizer, prompts, data_args, training_args, synced):
-    """Return the model's answers to `prompts`, a batch of texts.
+def _all_stop_ids(model, tokenizer, stops):
+    """Return `stops` and what the model itself was published to stop at, each id once.
 
-    Prompts are encoded and cut as for training, then padded on the left by the tokenizer, which
-    for ChatGLM-6B also makes the two-dimensional positions and mask.
+    Of the model's own only special tokens of this tokenizer count: a configuration made for
+    another one may name any token.
     """
-    encoded = [
-        tokenizer.build_inputs_with_special_tokens(
-            tokenizer.encode(prompt, add_special_tokens=False)[: data_args.max_source_length - 1]
-        )
-        for prompt in prompts
-    ]
-    inputs = tokenizer.pad({"input_ids": encoded}, padding=True, return_tensors="pt")
+    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    own = own if isinstance(own, (list, tuple)) else [] if own is None else [own]
+    return list(dict.fromkeys([*stops, *(i for i in own if i in tokenizer.all_special_ids)]))
+
+
+def _generate_answers(model, tokenizer, prompts, stops, data_args, training_args, synced):
+    """Return the model's answers to `prompts`, a batch of encoded prompts (lists of ids).
+
+    They are padded on the left by the tokenizer, which for ChatGLM-6B also makes the
+    two-dimensional positions and mask. An answer ends before the first of the ids in `stops`.
+    """
+    inputs = tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt")
     inputs = inputs.to(training_args.device)
     sequences = model.generate(
         **inputs,
         max_new_tokens=data_args.max_new_tokens,
         num_beams=data_args.num_beams,
         do_sample=False,
-        eos_token_id=tokenizer.eos_token_id,
+        eos_token_id=stops,
         pad_token_id=tokenizer.pad_token_id,
         synced_gpus=synced,
     )
-    answers = sequences[:, inputs["input_ids"].shape[1] :].tolist()
+    answers = [
+        list(itertools.takewhile(lambda i: i not in stops, answer))
+        for answer in sequences[:, inputs["input_ids"].shape[1] :].tolist()
+    ]
     return [tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
 
 
 def predict_responses(
-    trainer, tokenizer, build_prompt, raw_datasets, model_args, data_args, training_args
+    trainer,
+    tokenizer,
+    encode_prompt,
+    stop_ids,
+    raw_datasets,
+    model_args,
+    data_args,
+    training_args,
 ):
     """Answer the prompts of `--test_file`, or of the data set's test split, and score the answers.
 
@@ -124,7 +140,9 @@ def predict_responses(
     Args:
         trainer: the Trainer with the model.
         tokenizer: the model's tokenizer.
-        build_prompt: `build_prompt(prompt, history)` returns the text the model sees.
+        encode_prompt: `encode_prompt(tokenizer, prompt, history, limits)` returns the ids the
+            model sees before it answers, cut to `limits.max_source_length`, the same in training.
+        stop_ids: `stop_ids(tokenizer)` returns the ids that end an answer.
         raw_datasets, model_args, data_args, training_args: as in the script.
 
     Returns:
@@ -145,7 +163,7 @@ def predict_responses(
     if partitioned and getattr(trainer, "deepspeed", None) is None:
         # Nothing has run yet, so there is no engine to bring ZeRO-3's partitions together; the
         # releases make one, each in its own way, when they first evaluate something.
-        ids = tokenizer.build_inputs_with_special_tokens([], [])
+        ids = encode_prompt(tokenizer, "a", [], data_args)
         trainer.predict([{"input_ids": ids, "labels": ids}] * training_args.world_size)
     model = trainer.model.eval()
 
@@ -155,7 +173,8 @@ def predict_responses(
     # last ones answer some rows again.
     share = -(-len(asked) // size)
     mine = [asked[(rank + size * turn) % len(asked)] for turn in range(share)]
-    use_cache, padding_side = model.config.use_cache, tokenizer.padding_side
+    stops = _all_stop_ids(model, tokenizer, stop_ids(tokenizer))
+    use_cache, padding_side = getattr(model.config, "use_cache", True), tokenizer.padding_side
     answers = {}
     try:
         tokenizer.padding_side = "left"
@@ -163,10 +182,14 @@ def predict_responses(
             model.config.use_cache = True  # off for training only
         for start in tqdm(range(0, share, batch), desc="Predicting", disable=rank != 0):
             indices = mine[start : start + batch]
-            prompts = [build_prompt(rows[i]["prompt"], rows[i]["history"]) for i in indices]
+            prompts = [
+                encode_prompt(tokenizer, rows[i]["prompt"], rows[i]["history"], data_args)
+                for i in indices
+            ]
+            synced = partitioned and size > 1
             with trainer.compute_loss_context_manager():  # the precision of training
                 texts = _generate_answers(
-                    model, tokenizer, prompts, data_args, training_args, partitioned and size > 1
+                    model, tokenizer, prompts, stops, data_args, training_args, synced
                 )
             answers.update(zip(indices, texts))
     finally:

@@ -43,6 +43,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for stamp in ("tools", "dev"):
         assert (folder / ".venv" / stamp).exists(), "these tests run in the Makefile's .venv"
     who = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    for lock in (folder / "generated").glob("*.lock.json"):  # they are genuine upstream's
+        lock.unlink()
     for step in (["init", "-q"], ["add", "-A"], [*who, "commit", "-qm", "all"]):
         subprocess.run(["git", *step], cwd=folder, check=True)
     return folder
@@ -71,8 +73,10 @@ def test_every_command_is_run_somewhere(checkout, environment):
                 assert (ROOT / name).is_file(), command
             continue
         said = command.replace("v4.57.1", NEWER)
+        if said.startswith("make bump"):  # of what is committed
+            said = f"git add -A && git commit -qm locks && {said}"
         # Environments made a moment ago are newer than files copied just now.
-        said = re.sub(r"^make ", "make -o .venv/tools -o .venv/dev ", said)
+        said = re.sub(r"\bmake ", "make -o .venv/tools -o .venv/dev ", said)
         ran = subprocess.run(
             said, shell=True, cwd=checkout, env=environment, capture_output=True, text=True
         )
@@ -88,7 +92,9 @@ def test_named_make_targets_and_files_exist():
         for place in re.findall(
             r"`((?:docs|ds_configs|requirements|tools|codemods)/[\w./-]+\.\w+)`", text
         ):
-            assert (ROOT / place).exists(), f"{name}: {place}"
+            assert place.endswith("/run_arguments.py") or (ROOT / place).exists(), (
+                f"{name}: {place}"
+            )
         for place in re.findall(r"\]\(([\w./-]+)\)", text):
             assert (ROOT / place).exists(), f"{name}: {place}"
 
@@ -141,7 +147,7 @@ def test_the_worked_example_works(checkout, environment, tmp_path):
     known = series.read_text(encoding="utf-8")
     series.write_text(f"{known}\n{entry}", encoding="utf-8")
     after = regenerate("after")
-    assert "    write_arguments(model_args, data_args, training_args)\n" in after
+    assert re.search(r"^    write_arguments\(\w+, \w+, \w+\)$", after, re.MULTILINE)
     assert payload.partition("\n\n\n")[2].strip() in after
     series.write_text(known, encoding="utf-8")
     (folder / "patches" / "run_arguments.py").unlink()

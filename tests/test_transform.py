@@ -19,7 +19,7 @@ from tests.miniature import TAGS, build_repo
 from tools import outputs, series, sheet, transform, upstream, verify
 
 ROOT = Path(__file__).resolve().parents[1]
-SERIES = series.load("chatglm")
+SERIES = {name: series.load(name) for name in series.names()}
 GENUINE = genuine.texts()
 
 
@@ -35,9 +35,14 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.environ["XDG_CACHE_HOME"] = before
 
 
+@pytest.fixture(scope="module", params=SERIES)
+def chosen(request: pytest.FixtureRequest) -> series.Series:
+    return SERIES[request.param]
+
+
 @pytest.fixture(scope="module", params=TAGS)
-def result(repo: Path, request: pytest.FixtureRequest) -> transform.Result:
-    return transform.transform(upstream.fetch(str(repo), request.param), SERIES)
+def result(repo: Path, chosen: series.Series, request: pytest.FixtureRequest) -> transform.Result:
+    return transform.transform(upstream.fetch(str(repo), request.param), chosen)
 
 
 def covered(result: transform.Result) -> set[int]:
@@ -84,9 +89,14 @@ def only_calls_in_main(result: transform.Result) -> None:
 def nothing_of_upstreams_in_what_is_tracked(result: transform.Result) -> None:
     """Lock and sheet show our code and upstream's names, never a line of upstream's."""
     theirs = {line.strip() for line in result.upstream.text.splitlines() if len(line.strip()) >= 40}
-    ours = {line.strip() for e in SERIES.entries for p in e.payload for line in p.code.splitlines()}
+    ours = {
+        line.strip()
+        for e in result.series.entries
+        for p in e.payload
+        for line in p.code.splitlines()
+    }
     files = outputs.render(result)
-    for name in outputs.names(SERIES.script)[1:]:
+    for name in outputs.names(result.series.script)[1:]:
         shown = {line.strip() for line in files[name].decode().splitlines()}
         assert not shown & theirs - ours
 
@@ -110,14 +120,36 @@ def test_few_places_are_changed(result: transform.Result) -> None:
     assert 0 < result.lines_changed < 25
 
 
+def test_series_share_the_common_patches() -> None:
+    common = {
+        name: [e for e in chosen.entries if e.layer == "common"] for name, chosen in SERIES.items()
+    }
+    assert common["causal"] == common["chatglm"] == list(SERIES["causal"].entries[:-1])
+    assert len({chosen.script for chosen in SERIES.values()}) == len(SERIES)
+
+
+def test_the_causal_series_loads_as_upstream_does(result: transform.Result) -> None:
+    """Model class and trust stay upstream's: what ChatGLM needs is not in it."""
+    if result.series.name != "causal":
+        return
+    for kept in ("trust_remote_code", "AutoModelForCausalLM"):
+        old, new = (
+            [line for line in text.splitlines() if kept in line]
+            for text in (result.upstream.text, result.text)
+        )
+        assert new == old
+    assert "zero3" not in result.text
+    assert "ChatGLM" not in result.patches[-1].payload[0].code
+
+
 def test_a_second_time_is_refused(result: transform.Result) -> None:
     again = upstream.Upstream("file", "x", "", "", "x.py", result.text)
     with pytest.raises(Refusal, match="made by these patches already"):
-        transform.transform(again, SERIES)
+        transform.transform(again, result.series)
 
 
 def test_one_marked_block_a_patch(result: transform.Result) -> None:
-    for entry in SERIES.entries:
+    for entry in result.series.entries:
         count = 1 if entry.payload else 0
         assert result.text.count(transform.MARK.format(entry.name) + "\n") == count
         assert result.text.count(transform.END.format(entry.name) + "\n") == count
@@ -130,7 +162,7 @@ def test_the_sheet_shows_each_added_line(result: transform.Result) -> None:
         for payload in patch.payload:
             assert {line.strip() for line in payload.code.splitlines()} <= shown
     numbers = [int(n) for n in re.findall(r"^## (\d+)\.", text, re.MULTILINE)]
-    assert numbers == list(range(1, len(SERIES.entries) + 1))
+    assert numbers == list(range(1, len(result.series.entries) + 1))
 
 
 def test_same_bytes_whatever_the_hash_seed(repo: Path) -> None:
@@ -153,20 +185,20 @@ def test_same_bytes_whatever_the_hash_seed(repo: Path) -> None:
     assert len(digests) == 1
 
 
-def test_every_refusing_patch_is_told(repo: Path) -> None:
+def test_every_refusing_patch_is_told(repo: Path, chosen: series.Series) -> None:
     found = upstream.fetch(str(repo), "v5.1.0")
     text = found.text.replace("resize_token_embeddings", "grow").replace(".evaluate(", ".judge(")
     with pytest.raises(Refusal) as caught:
-        transform.transform(upstream.Upstream("file", "x", "", "", "x.py", text), SERIES)
+        transform.transform(upstream.Upstream("file", "x", "", "", "x.py", text), chosen)
     told = [caught.value.patch, *(e.patch for e in caught.value.also)]
     assert told[0] == "lora"
     assert "prediction" in told
 
 
-def test_a_digest_changes_with_the_patch() -> None:
-    digests = [e.digest for e in SERIES.entries]
+def test_a_digest_changes_with_the_patch(chosen: series.Series) -> None:
+    digests = [e.digest for e in chosen.entries]
     assert len(set(digests)) == len(digests)
-    entry = next(e for e in SERIES.entries if e.name == "pair-collator")
+    entry = next(e for e in chosen.entries if e.name == "pair-collator")
     code = (ROOT / "codemods" / "pair_collator.py").read_bytes()
     assert entry.digest == hashlib.sha256(code).hexdigest()
 
@@ -198,9 +230,9 @@ def test_names(text: str, undefined: set[str], unused: set[str]) -> None:
 
 
 @pytest.mark.parametrize("found", GENUINE or [None], ids=lambda f: f.blob[:10] if f else "none")
-def test_promises_on_the_genuine(found: upstream.Upstream | None) -> None:
+def test_promises_on_the_genuine(chosen: series.Series, found: upstream.Upstream | None) -> None:
     genuine.require(GENUINE)
-    result = transform.transform(found, SERIES)
+    result = transform.transform(found, chosen)
     for promise in PROMISES:
         promise(result)
     assert result.lines_changed < 25

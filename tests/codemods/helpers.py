@@ -356,7 +356,7 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
         print(trainer.evaluate())
 
     if targs.do_predict:
-        predict_responses(trainer, tokenizer, build_prompt, raw, margs, dargs, targs)
+        predict_responses(trainer, tokenizer, encode_prompt, stop_ids, raw, margs, dargs, targs)
     [start]
     if __name__ == "__main__":
         run_main(main)
@@ -394,7 +394,11 @@ def add_lora():
     pass
 
 
-def build_prompt():
+def encode_prompt():
+    pass
+
+
+def stop_ids():
     pass
 
 
@@ -448,10 +452,15 @@ def render(base: dict[str, str], filled: dict[str, str] | None = None, newline: 
 
 
 @functools.cache
-def series() -> list[ModuleType]:
-    """Every codemod of patches/series.toml, in its order."""
+def series(name: str = "chatglm") -> list[ModuleType]:
+    """Every codemod of a series of patches/series.toml, in its order."""
     table = tomllib.loads((ROOT / "patches" / "series.toml").read_text(encoding="utf-8"))
-    return [importlib.import_module(f"codemods.{p['codemod']}") for p in table["patch"]]
+    layers = table["series"][name]["layers"]
+    return [
+        importlib.import_module(f"codemods.{p['codemod']}")
+        for p in table["patch"]
+        if p["layer"] in layers
+    ]
 
 
 @functools.lru_cache(maxsize=1)
@@ -470,11 +479,11 @@ def apply(text: str, codemod: ModuleType) -> tuple[str, Patch]:
 
 
 @functools.lru_cache(maxsize=8)
-def finish(text: str) -> str:
+def finish(text: str, name: str = "chatglm") -> str:
     """The script with the whole series applied and stand-ins for its payload."""
     source, anchors = read(text)
     edits = Edits(source)
-    for codemod in series():
+    for codemod in series(name):
         codemod.apply(Patch(codemod.__name__, edits, anchors, []))
     module, _ = drop_unused(edits.rebuild(), source, [])
     return module.code + PAYLOAD.replace("\n", source.module.default_newline)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from codemods.refusal import Refusal
 from codemods.script import Script
 from tests.codemods.helpers import BASES, FINISHED, OLD, PAYLOAD, finish, render, series
 
@@ -30,3 +31,25 @@ def test_crlf_scripts_come_out_with_crlf(codemod, base):
     assert text.replace("\r\n", "").count("\n") == 0
     assert text.replace("\r\n", "\n") == finish(render(BASES[base]))
     codemod.verify(Script(text))
+
+
+@pytest.mark.parametrize("codemod", series("causal"), ids=lambda c: c.__name__.split(".")[-1])
+@pytest.mark.parametrize("base", BASES)
+def test_every_verify_accepts_the_causal_script(codemod, base):
+    codemod.verify(Script(finish(render(BASES[base]), "causal")))
+
+
+@pytest.mark.parametrize("base", BASES)
+def test_the_causal_series_leaves_loading_alone(base):
+    text = finish(render(BASES[base]), "causal")
+    for name in ("config", "tokenizer", "model"):
+        for line in BASES[base][name].splitlines():
+            assert line.strip() in text, "the series may not touch this"
+
+
+def test_the_causal_script_is_no_chatglm_script():
+    """Nor would the other series' eyes take it for one."""
+    script = Script(finish(render(BASES["new"]), "causal"))
+    for codemod in [c for c in series() if c not in series("causal")]:
+        with pytest.raises(Refusal):
+            codemod.verify(script)

@@ -721,7 +721,7 @@ CAUGHT = {
         "encode",
     ),
     "another function encodes": (
-        {"mapping": "chunks = encode_datasets(raw, build_prompt, tokenizer, dargs, targs)"},
+        {"mapping": "chunks = encode_datasets(raw, encode_prompt, tokenizer, dargs, targs)"},
         "encode",
     ),
     "raw rows after all": (

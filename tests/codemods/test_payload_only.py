@@ -88,7 +88,7 @@ def test_all_in_a_method_is_refused():
 
 CAUGHT = {
     name: (PAYLOAD.replace(f"def {name}(", f"def other_{name}("), f"the series says what {name} is")
-    for name in ("build_prompt", "encode_pair")
+    for name in ("encode_prompt", "stop_ids", "encode_pair")
 }
 
 
@@ -98,10 +98,10 @@ def test_verify_catches(payload, promise):
 
 
 def test_verify_wants_a_function_of_the_module():
-    payload = PAYLOAD.replace("def build_prompt", "class Inside:\n    def build_prompt").replace(
-        "build_prompt():\n    pass", "build_prompt():\n        pass"
+    payload = PAYLOAD.replace("def encode_prompt", "class Inside:\n    def encode_prompt").replace(
+        "encode_prompt():\n    pass", "encode_prompt():\n        pass"
     )
-    check_caught(payload_only, "the series says what build_prompt is", payload=payload)
+    check_caught(payload_only, "the series says what encode_prompt is", payload=payload)
 
 
 def test_verify_accepts():

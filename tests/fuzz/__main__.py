@@ -22,6 +22,7 @@ from rich.table import Table
 
 from tests.fuzz import mutations, run
 from tests.fuzz.sources import miniature
+from tools import series as all_series
 
 TEXTS: dict[str, str] = {}
 
@@ -30,8 +31,8 @@ def _start(texts: dict[str, str]) -> None:
     TEXTS.update(texts)
 
 
-def _one(seed: str) -> tuple:
-    name, steps, mutated, result = run.example(TEXTS, seed)
+def _one(seed: str, series: str) -> tuple:
+    name, steps, mutated, result = run.example(TEXTS, seed, series)
     keep = mutated if result.kind in ("wrong", "crashed") else ""
     return seed, name, steps, keep, result
 
@@ -42,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--examples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--series", default="chatglm", choices=all_series.names())
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("fuzz-findings"))
     parser.add_argument("--only", choices=("miniature", "genuine"), help="use these sources only")
@@ -74,7 +76,7 @@ def main(argv: list[str] | None = None) -> int:
         ) as pool,
     ):
         task = progress.add_task("mutating", total=args.examples)
-        for row in pool.map(_one, seeds, chunksize=8):
+        for row in pool.map(_one, seeds, itertools.repeat(args.series), chunksize=8):
             rows.append(row)
             progress.advance(task)
             if row[-1].kind in ("wrong", "crashed"):
@@ -89,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         args.summary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     for row in bad:
-        _keep(args.out, texts, row)
+        _keep(args.out, texts, row, args.series)
     if bad:
         console.print(f"[red]{len(bad)} wrong or crashed: see {args.out}[/red]")
     return 1 if bad else 0
@@ -102,13 +104,13 @@ def _shown(row: tuple) -> str:
     )
 
 
-def _keep(folder: Path, texts: dict[str, str], row: tuple) -> None:
+def _keep(folder: Path, texts: dict[str, str], row: tuple, series: str) -> None:
     """Write the mutated script, with as few mutations as will do, and the reason."""
     seed, name, steps, mutated, result = row
-    fewer = run.smallest(texts[name], steps, result.kind)
+    fewer = run.smallest(texts[name], steps, result.kind, series)
     if fewer != steps:
         mutated = mutations.replay(texts[name], fewer)
-        result = run.outcome(mutated)
+        result = run.outcome(mutated, series)
     place = folder / f"{result.kind}-{seed.replace(':', '-')}"
     place.mkdir(parents=True, exist_ok=True)
     (place / "mutated.py").write_text(mutated, encoding="utf-8", newline="")

@@ -1711,7 +1711,7 @@ def definition_added(code: Code, random: Random) -> str | None:
             "LABEL_IGNORED = -100",
             "np = 1",
             "json = None",
-            "def build_prompt(examples):\n    return examples",
+            "def encode_prompt(examples):\n    return examples",
         ]
     )
     return code.edit(code.before(code.main, new + "\n\n\n"))
@@ -1727,7 +1727,8 @@ def local_shadows(code: Code, random: Random) -> str | None:
             "add_lora",
             "encode_datasets",
             "encode_pair",
-            "build_prompt",
+            "encode_prompt",
+            "stop_ids",
             "AdapterTrainer",
             "PairCollator",
             "predict_responses",

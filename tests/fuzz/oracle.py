@@ -1,9 +1,12 @@
 """Is a generated script right? Told by running it beside upstream's, without looking at codemods/.
 
-``judge(upstream, generated)`` runs both scripts in every scenario under the recorder and returns
-the reasons why the generated one is wrong; none if it is right. First come the promises of the
-series (what the generated script must do that upstream's doesn't), then everything else: once the
-promised differences are taken out, the two must have done the same things in the same order.
+``judge(upstream, generated, series)`` runs both scripts in every scenario under the recorder and
+returns the reasons why the generated one is wrong; none if it is right. First come the promises of
+the series (what the generated script must do that upstream's doesn't), then everything else: once
+the promised differences are taken out, the two must have done the same things in the same order.
+
+Only the series "chatglm" promises AutoModel, trust in remote code and ZeRO-3's arguments; of any
+other, that models load just as upstream's do.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import ast
 import dataclasses
 import functools
 import re
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,10 +126,15 @@ class Grafts:
 
 
 @functools.cache
-def grafts() -> Grafts:
-    """What stands at module level in patches/*.py."""
+def grafts(series: str) -> Grafts:
+    """What stands at module level in the files of patches/ that the series grafts."""
     pieces, imports = [], []
-    for file in sorted(PATCHES.glob("*.py")):
+    table = tomllib.loads((PATCHES / "series.toml").read_text(encoding="utf-8"))
+    layers = table["series"][series]["layers"]
+    files = {
+        f"{m}.py" for p in table["patch"] if p["layer"] in layers for m in p.get("payload", ())
+    }
+    for file in [PATCHES / name for name in sorted(files)]:
         text = file.read_text(encoding="utf-8")
         lines = text.splitlines(keepends=True)
         for node in ast.parse(text).body:
@@ -167,15 +176,15 @@ def _bound_at_top(tree: ast.Module) -> list[str]:
     return out
 
 
-def _payload_reasons(text: str, script: Script) -> list[str]:
+def _payload_reasons(text: str, script: Script, series: str) -> list[str]:
     text = text.replace("\r\n", "\n")
     bound, out = _bound_at_top(script.tree), []
-    for name, piece in grafts().pieces:
+    for name, piece in grafts(series).pieces:
         if text.count(piece) != 1:
             out.append(f"payload: the text of {name} is not there once, unchanged")
         elif bound.count(name) != 1:
             out.append(f"payload: {name} is bound {bound.count(name)} times")
-    for local, module, name in grafts().imports:
+    for local, module, name in grafts(series).imports:
         wanted = script.world.importer(module, None, None, (name,) if name else (module,), 0)
         if name:
             wanted = getattr(wanted, name)
@@ -233,7 +242,8 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         make_callbacks=lambda *args: Value(rec, f"make_callbacks{rec.label(args)}"),
         ResponseAccuracy=response_accuracy,
         AdapterTrainer=type("AdapterTrainer", (world.trainer,), {}),
-        build_prompt=Value(rec, "build_prompt"),
+        encode_prompt=Value(rec, "encode_prompt"),
+        stop_ids=Value(rec, "stop_ids"),
         encode_pair=Value(rec, "encode_pair"),
     )
 
@@ -265,8 +275,34 @@ REPLACED = {  # after which the Trainer is no longer what the patches made of it
 OPTIONAL = ("transformers.utils.logging.get_logger",)
 
 
-def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
-    """What the series promises, looked up in one run of the generated script."""
+def _loading_promises(gen: Trace, up: Trace, trust: str) -> list[str]:
+    """What the series "chatglm" promises of config, tokenizer and model."""
+    out: list[str] = []
+    for e in gen.events:
+        if not (found := LOADS.match(e.what)):
+            continue
+        cls, how = found.groups()
+        # Upstream may itself say True to one load, whatever its argument says.
+        theirs = e.what.replace("AutoModel.", "AutoModelForCausalLM.")
+        always = any(
+            u.what in (e.what, theirs) and u.get("trust_remote_code") == "True" for u in up.events
+        )
+        if e.get("trust_remote_code") != trust and not (always and trust == "False"):
+            out.append(
+                f"{cls}.{how} gets trust_remote_code={e.get('trust_remote_code')}, not {trust}"
+            )
+        if cls.startswith("AutoModel") and cls != "AutoModel":
+            out.append(f"the model comes from {cls}")
+        if cls == "AutoModel" and how == "from_pretrained":
+            given = e.get("config") or ""  # upstream itself may give it none, or nonsense
+            config = re.escape(given) if given.startswith("<config#") else r"<config#\d+>"
+            if not re.fullmatch(rf"\[{config}, model_args\]", e.get("zero3") or ""):
+                out.append(f"the model is loaded without its zero3 arguments: {e.get('zero3')}")
+    return out
+
+
+def _promises(gen: Trace, up: Trace) -> list[str]:
+    """What every series promises, looked up in one run of the generated script."""
     out: list[str] = []
     events = gen.events
     at = {
@@ -288,26 +324,6 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
     started, ended = at["run_main"], at["end of run_main"]
     if len(started) != 1 or any(not started[0] < i < ended[0] for i in inside):
         out.append(f"run_main is called {len(started)} times, not once around everything")
-    for e in events:
-        if not (found := LOADS.match(e.what)):
-            continue
-        cls, how = found.groups()
-        # Upstream may itself say True to one load, whatever its argument says.
-        theirs = e.what.replace("AutoModel.", "AutoModelForCausalLM.")
-        always = any(
-            u.what in (e.what, theirs) and u.get("trust_remote_code") == "True" for u in up.events
-        )
-        if e.get("trust_remote_code") != trust and not (always and trust == "False"):
-            out.append(
-                f"{cls}.{how} gets trust_remote_code={e.get('trust_remote_code')}, not {trust}"
-            )
-        if cls.startswith("AutoModel") and cls != "AutoModel":
-            out.append(f"the model comes from {cls}")
-        if cls == "AutoModel" and how == "from_pretrained":
-            given = e.get("config") or ""  # upstream itself may give it none, or nonsense
-            config = re.escape(given) if given.startswith("<config#") else r"<config#\d+>"
-            if not re.fullmatch(rf"\[{config}, model_args\]", e.get("zero3") or ""):
-                out.append(f"the model is loaded without its zero3 arguments: {e.get('zero3')}")
     if any(e.what == "evaluate.load" for e in events):
         out.append("evaluate.load asks the hub")
     if any(e.what == "map" for e in events):
@@ -369,12 +385,12 @@ def _promises(gen: Trace, up: Trace, trust: str) -> list[str]:
             out.append("prediction comes before training or evaluation")
         call = events[i].args
         known = (given or "").startswith("<tokenizer#")
-        tokenizer = call[1] if len(call) == 7 else ""
-        wanted = ("<trainer#1>", given if known else tokenizer, "build_prompt")
+        tokenizer = call[1] if len(call) == 8 else ""
+        wanted = ("<trainer#1>", given if known else tokenizer, "encode_prompt", "stop_ids")
         rest = ("model_args", "data_args", "training_args")
-        raw = call[3] if len(call) == 7 else ""
+        raw = call[4] if len(call) == 8 else ""
         if (
-            call[:3] + call[4:] != wanted + rest
+            call[:4] + call[5:] != wanted + rest
             or not tokenizer.startswith("<tokenizer#")
             or "#" not in raw
             or "encoded(" in raw
@@ -387,13 +403,13 @@ def gen_wants_prediction(trace: Trace) -> bool:
     return bool(trace.arguments.get("", {}).get("do_predict"))
 
 
-def _common(trace: Trace, trust: str, generated: bool) -> list[Event]:
+def _common(trace: Trace, generated: bool, is_chatglm: bool) -> list[Event]:
     """The events, the promised differences taken out."""
     out: list[Event] = []
     for e in trace.events:
         if e.what in DROPPED:
             continue
-        if found := LOADS.match(e.what):
+        if is_chatglm and (found := LOADS.match(e.what)):
             cls, how = found.groups()
             cls = "AutoModel" if cls in ("AutoModel", "AutoModelForCausalLM") else cls
             e = Event(f"{cls}.{how}", e.args, e.kwargs).without("trust_remote_code", "zero3")
@@ -447,10 +463,11 @@ def _difference(up: list[Event], gen: list[Event], optional: set[Event]) -> str 
 
 
 class Judge:
-    """Upstream's side of the comparison, kept for several generated scripts."""
+    """Upstream's side of the comparison, kept for several generated scripts of a series."""
 
-    def __init__(self, upstream: str):
-        self.text = upstream
+    def __init__(self, upstream: str, series: str = "chatglm"):
+        self.text, self.series = upstream, series
+        self.is_chatglm = series == "chatglm"
         self.broken: str | None = None
         try:
             self.script = Script(upstream)
@@ -464,7 +481,8 @@ class Judge:
             self.broken = "; ".join(sorted({str(t.raised) for t in self.traces.values()}))
 
     def _run(self, scenario: Scenario) -> Trace:
-        if self.own_trust and "trust_remote_code" not in scenario.fields:
+        trusts = self.is_chatglm and self.own_trust
+        if trusts and "trust_remote_code" not in scenario.fields:
             fields = {
                 **scenario.fields,
                 "trust_remote_code": True,
@@ -480,8 +498,8 @@ class Judge:
             script = Script(generated, _replace)
         except Exception as error:
             return [f"importing it: {type(error).__name__}: {error}"]
-        out = _payload_reasons(generated, script)
-        out += _argument_reasons(self.fields, _fields(script))
+        out = _payload_reasons(generated, script, self.series)
+        out += _argument_reasons(self.fields, _fields(script), self.is_chatglm)
         if difference := _difference(self.script.preamble, script.preamble, set()):
             out.append(f"on import: {difference}")
         for scenario in SCENARIOS:
@@ -493,13 +511,17 @@ class Judge:
         return out
 
     def _one(self, scenario: Scenario, up: Trace, script: Script) -> list[str]:
-        trust = repr(scenario.fields.get("trust_remote_code", True)) if self.own_trust else "True"
         gen = _as_json(script.run(scenario))
         gen.arguments[""] = scenario.training
         if gen.raised != up.raised:
             return [f"it raises {gen.raised}, upstream {up.raised}"]
-        out = _promises(gen, up, trust)
-        difference = _difference(_common(up, trust, False), _common(gen, trust, True), _window(up))
+        out = _promises(gen, up)
+        if self.is_chatglm:
+            own = self.own_trust
+            trust = repr(scenario.fields.get("trust_remote_code", True)) if own else "True"
+            out += _loading_promises(gen, up, trust)
+        events = [_common(up, False, self.is_chatglm), _common(gen, True, self.is_chatglm)]
+        difference = _difference(*events, _window(up))
         if difference:
             out.append(difference)
         for role in ("model_args", "data_args"):
@@ -563,7 +585,7 @@ NEW_ARGUMENTS = {  # the promised ones, and their defaults
 }
 
 
-def _argument_reasons(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
+def _argument_reasons(was: dict[str, Any], now: dict[str, Any], is_chatglm: bool) -> list[str]:
     out = []
     for name, (default, kind, meta) in was.items():
         if name == "block_size":
@@ -571,7 +593,7 @@ def _argument_reasons(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
         if name not in now:
             out.append(f"argument {name} is lost")
             continue
-        expected = "True" if name == "trust_remote_code" else default
+        expected = "True" if is_chatglm and name == "trust_remote_code" else default
         if now[name] != (expected, kind, meta):
             out.append(f"argument {name} is {now[name]}, upstream's is {(expected, kind, meta)}")
     if "block_size" in now:
@@ -582,9 +604,9 @@ def _argument_reasons(was: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return out
 
 
-def judge(upstream: str, generated: str) -> list[str]:
+def judge(upstream: str, generated: str, series: str = "chatglm") -> list[str]:
     """Reasons why ``generated`` is wrong; [] if it is right, or if ``upstream`` is broken."""
-    j = Judge(upstream)
+    j = Judge(upstream, series)
     return [] if j.broken else j.judge(generated)
 
 

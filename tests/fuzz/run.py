@@ -27,29 +27,29 @@ class Outcome:
 
 
 @functools.cache
-def series():
-    return all_series.load("chatglm")
+def series(name: str = "chatglm"):
+    return all_series.load(name)
 
 
 def upstream_of(text: str) -> Upstream:
     return Upstream("file", "mutated.py", "", cache.blob_id(text.encode()), "mutated.py", text)
 
 
-def outcome(text: str) -> Outcome:
-    """What the tool makes of a script, and what the oracle thinks of it."""
+def outcome(text: str, name: str = "chatglm") -> Outcome:
+    """What the tool makes of a script, and what the oracle thinks of it, in one series."""
     try:
-        generated = transform(upstream_of(text), series()).text
+        generated = transform(upstream_of(text), series(name)).text
     except Refusal as refusal:
         if not refusal.looked_for or any(c.line < 1 for c in refusal.nearest or ()):
             return Outcome("wrong", f"a refusal without what it looked for: {refusal}")
         return Outcome("refused", str(refusal), refusal.patch)
     except (Exception, RecursionError):
         return Outcome("crashed", traceback.format_exc(limit=-6))
-    return verdict(text, generated)
+    return verdict(text, generated, name)
 
 
-def verdict(upstream: str, generated: str) -> Outcome:
-    judge = Judge(upstream)
+def verdict(upstream: str, generated: str, name: str = "chatglm") -> Outcome:
+    judge = Judge(upstream, name)
     if judge.broken:
         return Outcome("broken", judge.broken)
     reasons = judge.judge(generated)
@@ -76,19 +76,23 @@ def genuine() -> tuple[dict[str, str], str]:
     )
 
 
-def smallest(text: str, steps: list[tuple[str, int]], kind: str) -> list[tuple[str, int]]:
+def smallest(
+    text: str, steps: list[tuple[str, int]], kind: str, name: str = "chatglm"
+) -> list[tuple[str, int]]:
     """As few of the steps as still end in the outcome ``kind``."""
     for i in range(len(steps)):
         fewer = steps[:i] + steps[i + 1 :]
         new = mutations.replay(text, fewer) if fewer else None
-        if new is not None and outcome(new).kind == kind:
-            return smallest(text, fewer, kind)
+        if new is not None and outcome(new, name).kind == kind:
+            return smallest(text, fewer, kind, name)
     return steps
 
 
-def example(texts: dict[str, str], seed: str) -> tuple[str, list[tuple[str, int]], str, Outcome]:
-    """(source, steps, mutated text, outcome) of the example with that seed."""
+def example(
+    texts: dict[str, str], seed: str, name: str = "chatglm"
+) -> tuple[str, list[tuple[str, int]], str, Outcome]:
+    """(source, steps, mutated text, outcome) of the example with that seed, in one series."""
     random = Random(seed)
-    name = random.choice(sorted(texts))
-    mutated, steps = mutations.draw(texts[name], random)
-    return name, steps, mutated, outcome(mutated)
+    source = random.choice(sorted(texts))
+    mutated, steps = mutations.draw(texts[source], random)
+    return source, steps, mutated, outcome(mutated, name)

@@ -24,8 +24,10 @@ SLOW = settings(
 )
 
 
-def check(texts: dict[str, str], name: str, names: list[str], random) -> None:
-    """Mutate ``texts[name]`` and look at what becomes of it."""
+def check(
+    texts: dict[str, str], name: str, names: list[str], random, series: str = "chatglm"
+) -> None:
+    """Mutate ``texts[name]`` and look at what becomes of it in a series."""
     text, done = texts[name], []
     for mutation in names:
         new = mutations.apply(text, mutation, random)
@@ -33,7 +35,7 @@ def check(texts: dict[str, str], name: str, names: list[str], random) -> None:
             text = new
             done.append(mutation)
     note(f"{name}: {', '.join(done) or 'nothing to do'}")
-    result = run.outcome(text)
+    result = run.outcome(text, series)
     note(result.reason)
     assert result.kind in ("worked", "refused", "broken"), result.reason
 
@@ -47,6 +49,13 @@ CHANCE = st.randoms(use_true_random=False)
 def test_mutated_miniature_works_or_is_refused(data, names, random):
     texts = miniature()
     check(texts, data.draw(st.sampled_from(sorted(texts))), names, random)
+
+
+@settings(SLOW, max_examples=15)
+@given(st.data(), SOME, CHANCE)
+def test_mutated_miniature_works_or_is_refused_in_the_causal_series(data, names, random):
+    texts = miniature()
+    check(texts, data.draw(st.sampled_from(sorted(texts))), names, random, "causal")
 
 
 def test_mutated_genuine_works_or_is_refused():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.fuzz import run
 from tests.fuzz.oracle import Judge
 from tests.fuzz.sources import few, sources
+from tools import series as all_series
 from tools.transform import transform
 
 # What is edited (a pattern and what takes its place), and what the oracle must say about it.
@@ -158,15 +160,15 @@ WRONG = [
         id="no prediction",
     ),
     pytest.param(
-        r"predict_responses\(<trainer>, <tokenizer>, build_prompt, <raw>",
-        "predict_responses(<trainer>, <tokenizer>, build_prompt, <encoded>",
+        r"predict_responses\(<trainer>, <tokenizer>, encode_prompt, stop_ids, <raw>",
+        "predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, <encoded>",
         "predict_responses gets",
         id="prediction from encoded data",
     ),
     pytest.param(
         r"(\n    if <training_args>\.do_eval:\n        logger)",
         r"\n    if <training_args>.do_predict:\n"
-        r"        predict_responses(<trainer>, <tokenizer>, build_prompt, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
+        r"        predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
         "before training or evaluation|called 2",
         id="prediction before evaluation",
     ),
@@ -298,19 +300,62 @@ WRONG = [
 ]
 
 
-@pytest.fixture(scope="module")
-def good() -> dict[str, tuple[Judge, str]]:
+# The same, of a script of the series "causal", which loads models as upstream does.
+WRONG_CAUSAL = [
+    pytest.param(
+        r"AutoModelForCausalLM(\.from_pretrained|,\n)",
+        r"AutoModel\1",
+        "AutoModel|NameError|importing",
+        id="AutoModel",
+    ),
+    pytest.param(
+        r"(AutoTokenizer\.from_pretrained\(<model_args>\.tokenizer_name), ",
+        r"\1, trust_remote_code=True, ",
+        "trust_remote_code",
+        id="trust forced",
+    ),
+    pytest.param(
+        r"(trust_remote_code: bool = field\(\s*default=)False",
+        r"\1True",
+        "trust_remote_code",
+        id="trust is the default",
+    ),
+    pytest.param(
+        r"encode_prompt, stop_ids, <raw>",
+        "encode_prompt, encode_prompt, <raw>",
+        "predict_responses gets",
+        id="another end",
+    ),
+    pytest.param(
+        r"\Z", "\n\ndef stop_ids(*args):\n    return []\n", "payload", id="ends redefined"
+    ),
+]
+
+
+@functools.cache
+def good(series: str) -> dict[str, tuple[Judge, str]]:
     """For each shape that upstream's script has had: its judge, and what the tool makes of it."""
     out = {}
     for name, text in few(sources()).items():
-        out[name] = Judge(text), transform(run.upstream_of(text), run.series()).text
+        made = transform(run.upstream_of(text), run.series(series)).text
+        out[name] = Judge(text, series), made
     return out
 
 
-def test_good_scripts_are_right(good):
-    for name, (judge, generated) in good.items():
+@pytest.mark.parametrize("series", all_series.names())
+def test_good_scripts_are_right(series):
+    for name, (judge, generated) in good(series).items():
         assert judge.broken is None, name
         assert judge.judge(generated) == [], name
+
+
+def test_a_script_of_another_series_is_wrong():
+    for (judge, _), (_, generated) in zip(
+        good("causal").values(), good("chatglm").values(), strict=True
+    ):
+        reasons = "\n".join(judge.judge(generated))
+        assert "payload: the text of encode_prompt is not there" in reasons
+        assert "trust_remote_code" in reasons
 
 
 def _named(generated: str, given: str) -> str:
@@ -323,16 +368,24 @@ def _named(generated: str, given: str) -> str:
     names = dict(zip(("model", "model_args", "training_args"), lora.groups(), strict=True))
     names |= dict(zip(("encoded", "raw", "tokenizer", "data_args"), data.groups(), strict=True))
     names["encoded"] = names["encoded"].rpartition(" ")[2]
-    names |= {"config": zero[1], "trainer": re.search(r"(\w+) = AdapterTrainer\(", generated)[1]}
+    names |= {
+        "config": zero and zero[1],
+        "trainer": re.search(r"(\w+) = AdapterTrainer\(", generated)[1],
+    }
     return re.sub(r"<(\w+)>", lambda m: names.get(m[1], m[0]), given)
 
 
 @pytest.mark.parametrize(
-    ("edit", "reason"), [pytest.param(p.values[:2], p.values[2], id=p.id) for p in WRONG]
+    ("series", "edit", "reason"),
+    [
+        pytest.param(series, p.values[:2], p.values[2], id=f"{series}: {p.id}")
+        for series, table in (("chatglm", WRONG), ("causal", WRONG_CAUSAL))
+        for p in table
+    ],
 )
-def test_wrong_scripts_are_wrong(good, edit, reason):
+def test_wrong_scripts_are_wrong(series, edit, reason):
     tried = 0
-    for name, (judge, generated) in good.items():
+    for name, (judge, generated) in good(series).items():
         pattern, instead = (_named(generated, given) for given in edit)
         head, mark, main = generated.rpartition("\ndef main(")
         if re.search(pattern, mark + main):

@@ -364,6 +364,24 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     assert_same(adapter_of(again), adapter_of(trainer.model))
 
 
+def test_a_cache_is_no_output_of_evaluation(training_args, data_args, tmp_path):
+    """ChatGLM-6B returns one unasked; it would be padded and gathered as if it were logits."""
+    toy_chatglm = pytest.importorskip("tests.toy_chatglm")
+    folder = toy_chatglm.build(tmp_path / "toy")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    row = encode_pair(tokenizer, "a", [], "b", data_args)
+    assert model(input_ids=torch.tensor([row["input_ids"]])).past_key_values is not None
+    args = training_args()
+    trainer = AdapterTrainer(
+        model=lora.add_lora(model, arguments(), args),
+        args=args,
+        data_collator=PairCollator(tokenizer, data_args),
+    )
+    logits = trainer.predict([row, row, row]).predictions
+    assert logits.shape == (3, len(row["input_ids"]), model.config.vocab_size)
+
+
 def accuracy_by_hand(trainer, rows):
     """Share of the label positions that the position before predicts, one row at a time."""
     right = counted = 0

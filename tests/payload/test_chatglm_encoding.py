@@ -6,7 +6,7 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
 pytest.importorskip("transformers")
-from chatglm_encoding import build_prompt, encode_pair
+from chatglm_encoding import build_prompt, encode_pair, encode_prompt, stop_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_lora import CHARACTERS, EOP, GMASK, SOP
@@ -58,6 +58,9 @@ def test_rows_follow_the_convention(tokenizer, prompt, history, response, source
     stated = stated_row(tokenizer, prompt, history, response, source, target)
     assert list(zip(row["input_ids"], row["labels"])) == stated
     assert len(row["input_ids"]) == len(row["labels"]) <= source + target
+    asked = encode_prompt(tokenizer, prompt, history, limits(source, target))
+    assert asked == [i for i, label in stated if label == -100] + [SOP]
+    assert row["input_ids"][-1:] == stop_ids(tokenizer) == [EOP]
 
 
 def test_a_known_row(tokenizer):

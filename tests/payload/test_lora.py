@@ -246,6 +246,16 @@ def test_adapters_of_half_precision_models_are_float32(dtype, tmp_path):
     assert {p.dtype for p in trainable(model).values()} == {torch.float32}
 
 
+def test_two_half_precisions_in_one_model_are_refused():
+    """ChatGLM-6B's code says float16 for its linear layers, whatever it is loaded as."""
+    model = make_model(dtype=torch.bfloat16)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.half()
+    with pytest.raises(ValueError, match="load it as float16, or as auto.$"):
+        lora.add_lora(model, arguments(), run_arguments())
+
+
 def test_gradient_checkpointing_gives_the_same_gradients():
     gradients = []
     for checkpointing in (False, True):

@@ -14,9 +14,9 @@ transformers = pytest.importorskip("transformers")
 import lora
 import prediction
 from adapter_trainer import AdapterTrainer
-from chatglm_encoding import build_prompt
+from chatglm_encoding import encode_prompt, stop_ids
 from test_adapter_trainer import make_trainer, run_ranks
-from test_lora import arguments
+from test_lora import EOP, GMASK, arguments
 
 MODEL_ARGUMENTS = types.SimpleNamespace(cache_dir=None)
 ROWS = [
@@ -41,7 +41,8 @@ def predict(trainer, data_args, raw=None):
     return prediction.predict_responses(
         trainer,
         getattr(trainer, "processing_class", None) or trainer.tokenizer,
-        build_prompt,
+        encode_prompt,
+        stop_ids,
         raw or {},
         MODEL_ARGUMENTS,
         data_args,
@@ -63,9 +64,7 @@ def trainer(training_args, data_args):
 
 def alone(trainer, tokenizer, row, data_args):
     """The answer to one prompt by a plain greedy loop over the model."""
-    text = build_prompt(row["prompt"], row["history"] or [])
-    ids = tokenizer.encode(text, add_special_tokens=False)[: data_args.max_source_length - 1]
-    ids = tokenizer.build_inputs_with_special_tokens(ids)
+    ids = encode_prompt(tokenizer, row["prompt"], row["history"] or [], data_args)
     start = len(ids)
     with torch.no_grad():
         while len(ids) < start + data_args.max_new_tokens:
@@ -151,6 +150,35 @@ def test_bad_data_is_named(trainer, data_args, rows, said):
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
+def test_what_ends_an_answer(trainer, tokenizer):
+    """What the encoding says, and the model's own ends where this tokenizer knows them as special."""
+    model = types.SimpleNamespace(generation_config=types.SimpleNamespace(eos_token_id=None))
+    for own, found in [
+        (None, [9]),
+        (EOP, [9, EOP]),
+        ([EOP, 9, GMASK + 50], [9, EOP]),
+    ]:
+        model.generation_config.eos_token_id = own
+        assert prediction._all_stop_ids(model, tokenizer, [9]) == found
+    assert prediction._all_stop_ids(trainer.model, tokenizer, stop_ids(tokenizer)) == [EOP]
+
+
+def test_answers_end_before_the_first_end(trainer, tokenizer, data_args):
+    """Whichever of several it is, and whether or not the tokenizer takes it for special."""
+    prompts = [encode_prompt(tokenizer, text, [], data_args) for text in ("hi", "a longer one")]
+    model, args = trainer.model.eval(), trainer.args
+    tokenizer.padding_side = "left"
+
+    def answer(stops):
+        return prediction._generate_answers(
+            model, tokenizer, prompts, stops, data_args, args, False
+        )
+
+    whole = answer([EOP])
+    stop = tokenizer.encode(whole[0][1], add_special_tokens=False)
+    assert answer([EOP, *stop])[0] == whole[0].partition(whole[0][1])[0].strip()
+
+
 @pytest.mark.parametrize("beams", [1, 2])
 def test_the_toy_chatglm_and_its_own_padding(training_args, data_args, tmp_path, beams):
     """Its tokenizer pads with masks and two-dimensional positions of its own."""
@@ -172,7 +200,7 @@ def test_the_toy_chatglm_and_its_own_padding(training_args, data_args, tmp_path,
     for batch in (1, 8):
         args.per_device_eval_batch_size = batch
         prediction.predict_responses(
-            trainer, tokenizer, build_prompt, raw, MODEL_ARGUMENTS, data_args, args
+            trainer, tokenizer, encode_prompt, stop_ids, raw, MODEL_ARGUMENTS, data_args, args
         )
         found.append([line["prediction"] for line in written(tmp_path / "out")])
     assert found[0] == found[1] and len(set(found[0])) > 3
@@ -201,7 +229,10 @@ class Rank:
 def test_ranks_share_the_rows(monkeypatch, data_args, tmp_path, count, size, batch):
     raw = {"test": datasets.Dataset.from_list([{"prompt": f"p{i}"} for i in range(count)])}
     calls, gathered = {}, []
-    tokenizer = types.SimpleNamespace(pad_token_id=0, padding_side="left")
+    tokenizer = types.SimpleNamespace(pad_token_id=0, eos_token_id=1, padding_side="left")
+
+    def as_it_is(tokenizer, prompt, history, limits):
+        return prompt
 
     def run(rank, all_gather):
         args = types.SimpleNamespace(
@@ -220,7 +251,7 @@ def test_ranks_share_the_rows(monkeypatch, data_args, tmp_path, count, size, bat
         monkeypatch.setattr(torch.distributed, "all_gather_object", all_gather)
         with contextlib.suppress(StopIteration):
             return prediction.predict_responses(
-                Rank(args), tokenizer, build_prompt, raw, MODEL_ARGUMENTS, data_args, args
+                Rank(args), tokenizer, as_it_is, stop_ids, raw, MODEL_ARGUMENTS, data_args, args
             )
 
     def first_pass(shares, mine):

@@ -284,11 +284,12 @@ print("CACHE", [os.path.basename(file["filename"]) for file in rows.cache_files]
 """
 
 
-def test_other_processes_find_the_cache(tmp_path):
+@pytest.mark.parametrize("encoding", ["chatglm_encoding", "causal_encoding"])
+def test_other_processes_find_the_cache(tmp_path, encoding):
     """As blocks of one script, run twice: hashes of strings, and so of sets, differ then."""
     modules = [
-        (PATCHES / name).read_text("utf-8")
-        for name in ("data_arguments.py", "prompt_response.py", "chatglm_encoding.py")
+        (PATCHES / f"{name}.py").read_text("utf-8")
+        for name in ("data_arguments", "prompt_response", encoding)
     ]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(here=str(Path(__file__).parent), modules="\n".join(modules)))

@@ -5,6 +5,7 @@ The script is $SMOKE_SCRIPT (see prepare.py); the stack is that of the python th
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+# Beside the script, the text that it was made from.
+UPSTREAM = "upstream_run_clm.py"
 LAYERS = "query_key_value,dense,dense_h_to_4h,dense_4h_to_h"
 ROWS = [
     {"prompt": "你叫什么名字？", "response": "我叫小明。", "history": []},
@@ -46,11 +49,13 @@ ENVIRONMENT = {
 }
 
 
-def _script() -> Path:
+def _script(sibling: str | None = None) -> Path:
+    """The script that $SMOKE_SCRIPT names, or the one of another series beside it."""
     name = os.environ.get("SMOKE_SCRIPT", "")
     if not name:
         pytest.skip("SMOKE_SCRIPT names no generated script: run make smoke")
-    return Path(name).resolve()
+    script = Path(name).resolve()
+    return script.with_name(sibling) if sibling else script
 
 
 def _environment(home: Path) -> dict[str, str]:
@@ -63,10 +68,16 @@ class Runner:
     """Starts the generated script in ``folder``, where everything it writes goes too."""
 
     def __init__(
-        self, folder: Path, model: Path, home: Path, options: dict[str, object], zygote: Zygote
+        self, folder: Path, model: Path, home: Path, zygote: Zygote, sibling: str | None = None
     ):
-        self.folder, self.model, self.script = folder, model, _script()
-        self.env, self.options, self.zygote = _environment(home), options, zygote
+        self.folder, self.model, self.script = folder, model, _script(sibling)
+        self.env, self.zygote = _environment(home), zygote
+        self.told = _told(_script(), home)
+        self.options: dict[str, object] = (
+            {"use_cpu": True}
+            if "use_cpu" in self.told
+            else {"no_cuda": True, "xpu_backend": "gloo"}
+        )
 
     def data(self, name: str, rows: list[dict]) -> Path:
         file = self.folder / name
@@ -170,20 +181,17 @@ def zygote(home: Path) -> Iterator[Zygote]:
     started.end()
 
 
-@pytest.fixture(scope="session")
-def options(home: Path) -> dict[str, object]:
-    """What the stack calls "on a CPU"."""
+@functools.cache
+def _told(script: Path, home: Path) -> frozenset[str]:
+    """The names of the options that ``--help`` tells."""
     ran = subprocess.run(
-        [sys.executable, _script(), "--help"],
+        [sys.executable, script, "--help"],
         env=_environment(home),
         capture_output=True,
         text=True,
         check=True,
     )
-    told = set(re.findall(r"--\w+", ran.stdout))
-    if "--use_cpu" in told:
-        return {"use_cpu": True}
-    return {"no_cuda": True, "xpu_backend": "gloo"}
+    return frozenset(re.findall(r"--(\w+)", ran.stdout))
 
 
 @pytest.fixture(scope="session")
@@ -199,7 +207,5 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def script(
-    tmp_path: Path, model: Path, home: Path, options: dict[str, object], zygote: Zygote
-) -> Runner:
-    return Runner(tmp_path, model, home, options, zygote)
+def script(tmp_path: Path, model: Path, home: Path, zygote: Zygote) -> Runner:
+    return Runner(tmp_path, model, home, zygote)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests import genuine
 from tests.miniature import SHAPES
+from tests.smoke.conftest import UPSTREAM
 from tools import outputs, series, transform, upstream
 
 
@@ -26,6 +27,8 @@ def source(ref: str) -> tuple[upstream.Upstream, str]:
 def main(ref: str, out: Path) -> None:
     found, where = source(ref)
     with outputs.held(out):
+        # For the tests that compare the two.
+        (out / UPSTREAM).write_text(found.text, encoding="utf-8")
         for name in series.names():
             result = transform.transform(found, series.load(name))
             outputs.write(out, outputs.render(result))

@@ -14,7 +14,7 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -42,26 +42,40 @@ def build(
     """
     if vocab_size < MIN_VOCAB_SIZE:
         raise ValueError(f"vocab_size is {vocab_size}; the smallest that works is {MIN_VOCAB_SIZE}")
-    if corpus is None:
-        corpus = (_HERE / "corpus.txt").read_text(encoding="utf-8").splitlines()
+    corpus = bundled_corpus() if corpus is None else corpus
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
-    tokenizer_model = _train_tokenizer(corpus, vocab_size)
+    tokenizer_model = train_tokenizer(corpus, vocab_size, _SPECIAL_PIECES)
     (dest / "ice_text.model").write_bytes(tokenizer_model)
-    _write_json(dest / "tokenizer_config.json", _tokenizer_config())
+    write_json(dest / "tokenizer_config.json", _tokenizer_config())
     config = _model_config(tokenizer_model, hidden_size, layers, heads, vocab_size)
-    _write_json(dest / "config.json", config)
+    write_json(dest / "config.json", config)
     for name in _CODE:
         shutil.copyfile(_HERE / "remote_code" / name, dest / name)
     _write_weights(dest / "pytorch_model.bin", config, seed)
     return dest
 
 
-def _write_json(path: Path, value: dict) -> None:
+def bundled_corpus() -> list[str]:
+    return (_HERE / "corpus.txt").read_text(encoding="utf-8").splitlines()
+
+
+def write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _train_tokenizer(corpus: Iterable[str], vocab_size: int) -> bytes:
+def train_tokenizer(
+    corpus: Iterable[str],
+    vocab_size: int,
+    control: Sequence[str],
+    *,
+    written_out: Sequence[str] = (),
+    dummy_prefix: bool = False,
+) -> bytes:
+    """A sentencepiece model with a piece for every byte and for common characters and words.
+
+    Text never gives the pieces ``control``; it gives those ``written_out`` where it holds them.
+    """
     import sentencepiece
 
     lines = [line for text in corpus for line in text.splitlines() if line.strip()]
@@ -69,7 +83,7 @@ def _train_tokenizer(corpus: Iterable[str], vocab_size: int) -> bytes:
         raise ValueError("the corpus has no text to train a tokenizer on")
     # The commonest characters get pieces of their own, in about half of the room there is. At the
     # others (bytes will spell them) the lines are cut, so that the trainer never meets them.
-    room = vocab_size - len(_BUILTIN_PIECES) - len(_SPECIAL_PIECES) - 256
+    room = vocab_size - len(_BUILTIN_PIECES) - len(control) - len(written_out) - 256
     counts = Counter("".join(lines))
     kept = set(sorted(counts, key=lambda char: (-counts[char], char))[: room // 2])
     text = "\n".join("".join(c if c in kept else "\n" for c in line) for line in lines)
@@ -84,15 +98,16 @@ def _train_tokenizer(corpus: Iterable[str], vocab_size: int) -> bytes:
         character_coverage=1.0,
         byte_fallback=True,
         split_digits=True,
-        control_symbols=_SPECIAL_PIECES,
+        control_symbols=list(control),
+        user_defined_symbols=list(written_out),
         unk_id=0,
         bos_id=1,
         eos_id=2,
         pad_id=3,
         pad_piece=_BUILTIN_PIECES[3],
-        # Texts must come back as they were: nothing is normalised, added or dropped.
+        # Texts must come back as they were: nothing is normalised or dropped.
         normalization_rule_name="identity",
-        add_dummy_prefix=False,
+        add_dummy_prefix=dummy_prefix,
         remove_extra_whitespaces=False,
         # The same corpus must give the same bytes.
         num_threads=1,
@@ -169,6 +184,16 @@ def _write_weights(path: Path, config: dict, seed: int) -> None:
 
     with torch.random.fork_rng(devices=[]):
         model = ChatGLMForConditionalGeneration(ChatGLMConfig(**config), empty_init=False)
+    randomise(model, seed)
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    state["lm_head.weight"] = state["transformer.word_embeddings.weight"]
+    torch.save(state, path)
+
+
+def randomise(model, seed: int) -> None:
+    """Give a ChatGLM weights of a spread with which it, though frozen, has something to say."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -177,10 +202,6 @@ def _write_weights(path: Path, config: dict, seed: int) -> None:
             elif "layernorm" in name:
                 parameter.fill_(1.0)
             else:
-                # Large enough for a frozen model to have something to say: an adapter can learn.
                 embedding = name.endswith("word_embeddings.weight")
                 std = 0.3 if embedding else parameter.shape[1] ** -0.5
                 parameter.normal_(std=std, generator=generator)
-    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    state["lm_head.weight"] = state["transformer.word_embeddings.weight"]
-    torch.save(state, path)

@@ -10,13 +10,13 @@ class ChatGLMConfig(PretrainedConfig):
 
     ``bos_token_id`` is ``<sop>`` (start of piece: where the response begins) and ``eos_token_id``
     is ``<eop>`` (end of piece). ``gmask_token_id``/``mask_token_id`` mark the place in the prompt
-    whose position every response token shares.
+    whose position every response token shares. Like the published configuration this one has no
+    ``keys_to_ignore_at_inference``, though the model returns a key/value cache unasked.
     """
 
     model_type = "chatglm"
     # Generic code (caches, estimators) asks for the standard name.
     attribute_map: ClassVar[dict] = {"num_hidden_layers": "num_layers"}
-    keys_to_ignore_at_inference: ClassVar[list] = ["past_key_values"]
 
     def __init__(
         self,

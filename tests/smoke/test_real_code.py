@@ -1,0 +1,126 @@
+"""The smoke runs again, on ChatGLM-6B's published code at toy size.
+
+$CHATGLM_CODE is a checkout of the published model (see tests/toy_chatglm/real.py). Nothing of it
+is in this repository, so without it these runs are left out.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from tests.smoke import test_smoke as toy
+from tests.smoke import test_upstream_features as features
+from tests.smoke.conftest import ENVIRONMENT, ROOT, ROWS, Runner
+
+CODE = os.environ.get("CHATGLM_CODE", "")
+if not CODE:
+    pytest.skip(
+        "CHATGLM_CODE names no checkout of THUDM/chatglm-6b: see tests/toy_chatglm/real.py",
+        allow_module_level=True,
+    )
+if int(importlib.metadata.version("transformers").split(".")[0]) > 4:
+    pytest.skip("ChatGLM-6B's published code does not load on this stack", allow_module_level=True)
+pytestmark = pytest.mark.smoke
+
+# Answers the questions with the published code's own `chat`, which knows nothing of our script.
+CHAT = """
+import json, sys
+from peft import PeftModel
+from transformers import AutoModel, AutoTokenizer
+base, adapter, rows = sys.argv[1:]
+tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=True)
+model = AutoModel.from_pretrained(base, trust_remote_code=True)
+model = PeftModel.from_pretrained(model, adapter).eval()
+answers = [
+    model.chat(tokenizer, row["prompt"], history=row["history"], do_sample=False)[0]
+    for row in json.loads(rows)
+]
+print("ANSWERS", json.dumps(answers))
+"""
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
+    folder = tmp_path_factory.mktemp("real") / "model"
+    subprocess.run(
+        [sys.executable, "-m", "tests.toy_chatglm.real", CODE, folder],
+        env={**os.environ, **ENVIRONMENT, "HF_HOME": str(home)},
+        cwd=ROOT,
+        check=True,
+    )
+    return folder
+
+
+test_two_ranks_under_deepspeed = toy.test_two_ranks_under_deepspeed
+test_interrupted_and_resumed = toy.test_interrupted_and_resumed
+test_the_adapter_alone_gives_the_trained_logits = (
+    toy.test_the_adapter_alone_gives_the_trained_logits
+)
+test_sharded_training_is_resumed = features.test_sharded_training_is_resumed
+test_gradient_checkpointing_and_few_checkpoints = (
+    features.test_gradient_checkpointing_and_few_checkpoints
+)
+
+
+def test_it_learns_and_the_published_chat_agrees(script: Runner) -> None:
+    toy.test_it_learns(script)
+    ran = subprocess.run(
+        [sys.executable, "-c", CHAT, script.model, script.folder / "out", json.dumps(ROWS)],
+        env=script.env,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    answers = next(line for line in ran.stdout.splitlines() if line.startswith("ANSWERS "))
+    assert json.loads(answers.removeprefix("ANSWERS ")) == [row["response"] for row in ROWS]
+
+
+def _module(file: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_features_are_the_published_tokenizers(model: Path) -> None:
+    """Token for token what its special tokens and its recipe's limits say, put down separately."""
+    encode_pair = _module(ROOT / "patches" / "chatglm_encoding.py").encode_pair
+    published = _module(model / "tokenization_chatglm.py").ChatGLMTokenizer
+    tokenizer = published(str(model / "ice_text.model"), num_image_tokens=0)
+    pieces = tokenizer.sp_tokenizer
+    draw = random.Random(0)
+    words = ["你好", "天气", "\n", "\t", "  ", "a b", "[gMASK]", "<sop>", "问：", "!", "𠮷", "é"]
+
+    def text() -> str:
+        return "".join(draw.choices(words, k=draw.randint(1, 12)))
+
+    for _ in range(2000):
+        source, target = draw.randint(2, 40), draw.randint(3, 20)
+        history = [(text(), text()) for _ in range(draw.choice([0, 0, 1, 3]))]
+        prompt, response = text(), text()
+        asked = prompt
+        if history:
+            rounds = [*history, (prompt, None)]
+            asked = "\n".join(
+                f"[Round {i}]\n问：{q}\n答：{'' if a is None else a}"
+                for i, (q, a) in enumerate(rounds)
+            )
+        a_ids = tokenizer(asked, add_special_tokens=False)["input_ids"][: source - 1]
+        b_ids = tokenizer(response, add_special_tokens=False)["input_ids"][: target - 2]
+        expected = [*a_ids, pieces["[gMASK]"], pieces["<sop>"], *b_ids, pieces["<eop>"]]
+        limits = SimpleNamespace(max_source_length=source, max_target_length=target)
+        row = encode_pair(tokenizer, prompt, history, response, limits)
+        assert row["input_ids"] == expected
+        # The first label is <sop>, which the shift leaves to nobody but the prompt's last token.
+        start = expected.index(pieces["<sop>"])
+        assert row["labels"] == [-100] * start + expected[start:]
