@@ -21,6 +21,10 @@ LOADING_FUNCTIONS = {
 LOADING_MODULES = ("transformers.hf_argparser", "datasets.packaged_modules")
 DATA_FILE_ARGUMENTS = ("train_file", "validation_file", "test_file")
 REMOTE_CODE_MODULE = "transformers_modules"
+UNTYPED_COLUMN_HINT = (
+    "; a column with values, such as the history, has none in the first file or rows: "
+    "put others first, or write it as JSON text in all rows"
+)
 
 
 def _one_line(text, most=600):
@@ -172,7 +176,7 @@ def _user_error(error, script):
         return _one_line(error)
     modules = [_module(frame) for frame, _ in frames]
     if isinstance(error, KeyError) and modules[-1].startswith("transformers.models.auto"):
-        return f"no such model type: {error}; give --model_name_or_path, or a --model_type of those in --help."
+        return f"no model type {error}: give --model_name_or_path, or a --model_type that --help lists."
     reads_data = any(module.startswith("datasets.") for module in modules)
     # Of JSON the library finds out late that a text is not UTF-8: when it is first looked at.
     is_late = reads_data and isinstance(error, UnicodeDecodeError)
@@ -185,10 +189,7 @@ def _user_error(error, script):
             wraps = type(error).__name__ == "DatasetGenerationError"  # and says nothing itself
             line = f"cannot load the data: {_one_line(_root_cause(error) if wraps else error)}"
             if line.endswith(" to null"):  # the type of a column without values
-                line += (
-                    "; a column with values, such as the history, has none in the first file or "
-                )
-                line += "rows: put others first, or write it as JSON text in all rows"
+                line += UNTYPED_COLUMN_HINT
             return line
     remote = any(module.startswith(REMOTE_CODE_MODULE) for module in modules)
     expected = OSError if remote else (OSError, ValueError, ImportError)
@@ -221,5 +222,7 @@ def run_main(main):
             raise
         logger.debug("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     rank = os.environ.get("RANK", "0")
-    print("error:" if rank == "0" else f"error on rank {rank}:", line, file=sys.stderr, flush=True)
+    who = "error" if rank == "0" else f"error on rank {rank}"
+    sys.stderr.write(f"{who}: {line}\n")  # in one piece, since other ranks write there as well
+    sys.stderr.flush()
     raise SystemExit(1)
