@@ -98,7 +98,7 @@ smoke-release: .venv/dev ## Short smoke run at TRANSFORMERS_REF, on that release
 	SMOKE_SCRIPT="build/smoke/$$ref/run_clm_lora.py" "$$python" -m pytest -q -m "not long" tests/smoke
 
 fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wrong script
-	$(PY) -m tests.fuzz $(call option,--examples,EXAMPLES)
+	$(PY) -m tests.fuzz $(call option,--series,SERIES) $(call option,--examples,EXAMPLES)
 
 bench: .venv/tools ## Speed of regenerating, as a ratio to importing libcst and parsing the file
 	@$(PY) -m tools.bench $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)

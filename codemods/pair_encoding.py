@@ -172,6 +172,7 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
                 name = a.target_of(c, "mapped data")
                 if name not in mapped:
                     mapped.append(name)
+    _only_from_map(patch, a, mapped, doomed)
     last = patch.source
     bound = set().union(*(a.bound(d) for d in doomed))
     read = set()
@@ -194,6 +195,27 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
     outputs = [n for n in mapped if n in read]
     _only_encoded_splits(patch, a, outputs, doomed)
     return outputs
+
+
+def _only_from_map(patch: Patch, a: Anchors, mapped: list[str], doomed: list) -> None:
+    """Refuse mapped data that is shuffled, filtered or so on the way: that would be lost."""
+    others = [
+        n
+        for name in mapped
+        for n in a.bindings(name)
+        if any(patch.source.inside(n, d) for d in doomed)
+        and not (
+            isinstance(n, (cst.Assign, cst.AnnAssign))
+            and isinstance(n.value, cst.Call)
+            and n.value in a.method_calls("map")
+        )
+    ]
+    if others:
+        raise patch.refuse(
+            f"the mapped data ({', '.join(mapped)}) to come from map() and from nothing else",
+            others,
+            "What else is done to it would be lost with the chunking",
+        )
 
 
 def _only_encoded_splits(patch: Patch, a: Anchors, outputs: list[str], doomed: list) -> None:

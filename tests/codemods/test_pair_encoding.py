@@ -459,6 +459,27 @@ REFUSED = {
         ("with targs.main_process_first():",),
         "",
     ),
+    "the mapped data is shuffled on the way": (
+        {
+            "mapping": "tokens = raw.map(tokenizer)\ntokens = tokens.shuffle(seed=1)\nchunks = tokens.map(len)"
+        },
+        "the mapped data (tokens, chunks) to come from map() and from nothing else",
+        ("tokens = tokens.shuffle(seed=1)",),
+        "What else is done to it would be lost with the chunking",
+    ),
+    "the mapped data is filtered within a branch": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                if dargs.train_file:
+                    chunks = chunks.filter(len)
+            """
+        },
+        "the mapped data (chunks) to come from map() and from nothing else",
+        ("chunks = chunks.filter(len)",),
+        "What else is done to it would be lost with the chunking",
+    ),
     "a split that is not encoded": (
         {"splits": OLD["splits"] + '\ntrainer_rows = chunks["test"]'},
         "the mapped data to be asked for its splits train and validation only",
