@@ -139,7 +139,7 @@ def verify(script: Script) -> None:
 def _verify_reader(script: Script, call: ast.Call, name: str) -> None:
     """Straight on the way to the call, and after all else that binds the name, jsonl becomes json."""
     promise = f"{name} is never 'jsonl' where the data is loaded"
-    text = f"if {name} == 'jsonl':\n    {name} = 'json'"
+    wanted = ast.dump(ast.parse(f"if {name} == 'jsonl':\n    {name} = 'json'").body[0])
     blocks = [
         block
         for node in [*script.main_own, script.main]
@@ -151,7 +151,9 @@ def _verify_reader(script: Script, call: ast.Call, name: str) -> None:
         for block in blocks
         for place, step in enumerate(block)
         if isinstance(step, ast.If)
-        and ast.unparse(step) == text
+        and isinstance(step.test, ast.Compare)
+        and dotted_name(step.test.left) == name
+        and ast.dump(step) == wanted
         and any(s.lineno <= call.lineno <= s.end_lineno for s in block[place + 1 :])
     ]
     script.require(len(found) == 1, promise, call)

@@ -6,6 +6,8 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from .script import walk
+
 PATCHES = Path(__file__).resolve().parent.parent / "patches"
 
 
@@ -57,7 +59,7 @@ def read(module: str, folder: Path = PATCHES) -> Payload:
         if not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_logger(node)
         for n in _bound(node)
     }
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    used = {n.id for n in walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
     return Payload(module, code, imports, frozenset(names), frozenset(used))
 
 

@@ -13,13 +13,27 @@ from functools import cached_property
 from .refusal import Candidate, Refusal
 
 
+def walk(node: ast.AST) -> list[ast.AST]:
+    """As ``ast.walk``, in half the time: whole scripts are walked here, again and again."""
+    found = [node]
+    for n in found:
+        for value in n.__dict__.values():
+            if isinstance(value, list):
+                found += [v for v in value if isinstance(v, ast.AST)]
+            elif isinstance(value, ast.AST):
+                found.append(value)
+    return found
+
+
 class Script:
     def __init__(self, text: str):
         self.text = text
         self.tree = ast.parse(text)
-        self.all = list(ast.walk(self.tree))
+        self.all = walk(self.tree)
         found = [(f".{_called(n.func)}", n) for n in self.all if isinstance(n, ast.Call)]
-        self._calls = sorted(found, key=lambda c: (c[1].lineno, c[1].col_offset))
+        self._calls: dict[str, list[tuple[str, ast.Call]]] = {}  # by the last part of the name
+        for full, call in sorted(found, key=lambda c: (c[1].lineno, c[1].col_offset)):
+            self._calls.setdefault(full.rpartition(".")[2], []).append((full, call))
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
         self.functions = {n.name: n for n in self.tree.body if isinstance(n, ast.FunctionDef)}
         trains = [f for f in self.functions.values() if self.calls("HfArgumentParser", f)]
@@ -29,7 +43,7 @@ class Script:
 
     @cached_property
     def main_nodes(self) -> list[ast.AST]:
-        return list(ast.walk(self.main))
+        return walk(self.main)
 
     @cached_property
     def main_own(self) -> list[ast.AST]:
@@ -59,7 +73,8 @@ class Script:
 
     def calls(self, name: str, within: ast.AST | None = None) -> list[ast.Call]:
         """Calls whose dotted name is ``name`` or ends in ``.name``, in source order."""
-        found = [call for full, call in self._calls if full.endswith(f".{name}")]
+        known = self._calls.get(name.rpartition(".")[2], ())
+        found = [call for full, call in known if full.endswith(f".{name}")]
         return found if within is None else [call for call in found if _is_in(call, within)]
 
     def one_call(self, name: str) -> ast.Call:

@@ -80,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     from codemods.refusal import Refusal
 
     args = _parser().parse_args(argv)
-    gc.set_threshold(200_000, 50, 50)  # trees have no cycles: looking for some costs a tenth
+    gc.disable()  # trees have no cycles: looking for some costs a tenth
     try:
         return args.run(args)
     except UserError as error:
