@@ -199,11 +199,13 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
 
 def _only_from_map(patch: Patch, a: Anchors, mapped: list[str], doomed: list) -> None:
     """Refuse mapped data that is shuffled, filtered or so on the way: that would be lost."""
+    steps = [d for d in doomed if not isinstance(d, (cst.FunctionDef, cst.ClassDef))]
+    own = {id(n) for step in steps for n in own_nodes(step)}
     others = [
         n
         for name in mapped
         for n in a.bindings(name)
-        if any(patch.source.inside(n, d) for d in doomed)
+        if id(n) in own
         and not (
             isinstance(n, (cst.Assign, cst.AnnAssign))
             and isinstance(n.value, cst.Call)

@@ -15,6 +15,7 @@ from tests.codemods.helpers import (
     check_refused,
     check_transformed,
     check_unverified,
+    dedent,
     render,
 )
 
@@ -785,3 +786,18 @@ def test_verify_catches(spoilt, promise):
 )
 def test_verify_accepts(filled):
     check_accepted(pair_encoding, **filled)
+
+
+def test_a_helpers_own_name_is_not_the_mapped_data():
+    mapping = dedent(
+        """
+        def cut(rows):
+            tokens = rows["text"]
+            return {"text": [tokens for tokens in tokens]}
+
+        tokens = raw.map(tokenizer)
+        chunks = tokens.map(cut)
+        """
+    )
+    text, _ = apply(render(OLD, {"mapping": mapping}), pair_encoding)
+    assert "    chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)\n" in text
