@@ -81,7 +81,7 @@ def run_ranks(command, ranks):
                 text=True,
             )
         )
-    return [process.communicate(timeout=120)[0] for process in processes]
+    return [process.communicate(timeout=400)[0] for process in processes]
 
 
 def adapter_of(model):

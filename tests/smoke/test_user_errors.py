@@ -263,7 +263,7 @@ def test_two_ranks_end(script: Runner, how: str, case: str) -> None:
     line = [sys.executable, *launcher, str(script.script)]
     line += script.arguments("out", **{**TRAIN, **options, **made})
     ran = subprocess.run(
-        line, cwd=script.folder, env=script.env, capture_output=True, text=True, timeout=200
+        line, cwd=script.folder, env=script.env, capture_output=True, text=True, timeout=400
     )
     assert ran.returncode != 0
     told = [n for n in ran.stderr.splitlines() if re.match(r"error( on rank 1)?: ", n)]
