@@ -68,7 +68,10 @@ def _is_list_of_endings(patch: Patch, node: cst.CSTNode) -> bool:
 
 def _read(patch: Patch, a: Anchors) -> None:
     """Where a name says what reads the data files, "jsonl" becomes "json" first."""
-    loads = [c for c in a.calls_to("datasets.load_dataset") if patch.source.inside(c, a.main)]
+    loads = a.calls_to("datasets.load_dataset")
+    named = [c for c in loads if isinstance(_reader(c), cst.Name)]
+    if outside := [c for c in named if not patch.source.inside(c, a.main)]:
+        raise patch.refuse(f"the data to be loaded in {a.main.name.value}() alone", outside)
     readers: dict[str, list[cst.Call]] = {}
     literal = False
     for call in loads:
@@ -129,10 +132,12 @@ def verify(script: Script) -> None:
             listed = {e.value for e in node.elts if isinstance(e, ast.Constant)}
             accepted = not listed >= ENDINGS or "jsonl" in listed
             script.require(accepted, "jsonl files are accepted where json ones are", node)
-    for call in script.calls("load_dataset", script.main):
+    for call in script.calls("load_dataset"):
         paths = [k.value for k in call.keywords if k.arg == "path"]
         name = dotted_name((call.args or paths or [call])[0])
         if name and "." not in name:
+            inside = call in script.calls("load_dataset", script.main)
+            script.require(inside, f"data is loaded in {script.main.name}() alone", call)
             _verify_reader(script, call, name)
 
 

@@ -236,6 +236,17 @@ REFUSED = {
 }
 
 
+def test_a_load_in_a_helper_is_refused():
+    helper = "def fetch(kind):\n    return load_dataset(kind)"
+    check_refused(
+        jsonl,
+        "the data to be loaded in main() alone",
+        nearest=("return load_dataset(kind)",),
+        helper=helper,
+        load=f"kind = 1\n{LOAD}\nmore = fetch(kind)",
+    )
+
+
 @pytest.mark.parametrize(("load", "looked_for", "nearest"), REFUSED.values(), ids=REFUSED)
 def test_refused(load, looked_for, nearest):
     check_refused(jsonl, looked_for, nearest=nearest, load=load)

@@ -79,6 +79,8 @@ def main(argv: list[str] | None = None) -> int:
         for row in pool.map(_one, seeds, itertools.repeat(args.series), chunksize=8):
             rows.append(row)
             progress.advance(task)
+            if not len(rows) % 1000:  # a log shows no bar, and a run may be cut off
+                progress.console.print(_tally(rows), highlight=False)
             if row[-1].kind in ("wrong", "crashed"):
                 bad.append(row)
                 progress.console.print(f"{row[-1].kind}: {_shown(row)}", highlight=False)
@@ -95,6 +97,11 @@ def main(argv: list[str] | None = None) -> int:
     if bad:
         console.print(f"[red]{len(bad)} wrong or crashed: see {args.out}[/red]")
     return 1 if bad else 0
+
+
+def _tally(rows: list[tuple]) -> str:
+    totals = collections.Counter(r[-1].kind for r in rows)
+    return f"{len(rows)} examples: " + ", ".join(f"{totals[k]} {k}" for k in run.OUTCOMES)
 
 
 def _shown(row: tuple) -> str:

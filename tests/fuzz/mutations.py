@@ -1810,6 +1810,8 @@ def not_python(code: Code, random: Random) -> str | None:
             ["", "\n", "# nothing\n", "import os\n", "def main():\n    pass\n", "main()"]
         )
     lines = code.text.splitlines(keepends=True)
+    if not lines:  # an earlier step has left nothing
+        return None
     del lines[random.randrange(len(lines))]
     return "".join(lines)
 
