@@ -35,6 +35,7 @@ ASKS = (
     "next",
     "iter",
 )
+CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 SPLITS = ("train", "validation")  # those that encode_datasets encodes
 LOGS = ("debug", "info", "warning", "warning_once", "warn", "error")
 
@@ -88,7 +89,23 @@ def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
     between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])] if steps else []
     if a.raw_datasets in {n for s in [*steps, *between] for n in a.bound(s)}:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", steps)
+    changed = [n for s in [*between, *steps[-1:]] for n in patch.source.below(s) if _sets(a, n)]
+    if changed:
+        raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", changed)
     return steps
+
+
+def _sets(a: Anchors, node: cst.CSTNode) -> bool:
+    """``raw["x"] = …``, ``del raw["x"]``, ``raw.pop("x")`` and the like?"""
+    if isinstance(node, cst.Call) and isinstance(node.func, cst.Attribute):
+        return dotted(node.func.value) == a.raw_datasets and node.func.attr.value in CHANGES
+    if isinstance(node, (cst.AssignTarget, cst.AugAssign, cst.AnnAssign)):
+        return _is_part(a, node.target)
+    return isinstance(node, cst.Del) and _is_part(a, node.target)
+
+
+def _is_part(a: Anchors, node: cst.CSTNode) -> bool:
+    return isinstance(node, cst.Subscript) and dotted(node.value) == a.raw_datasets
 
 
 def _slice(a: Anchors, seeds: list[cst.BaseStatement]) -> list[cst.BaseStatement]:

@@ -436,6 +436,26 @@ REFUSED = {
         ("tokens = raw.map(tokenizer)", "chunks = tokens.map(len)"),
         "",
     ),
+    "a split is added in between": (
+        {
+            "mapping": "tokens = raw.map(tokenizer)\nraw['test'] = raw['train']\nchunks = tokens.map(len)"
+        },
+        "'raw' to stay as loaded while it is mapped",
+        ("raw['test'] = raw['train']",),
+        "",
+    ),
+    "a split is taken out in between": (
+        {"mapping": "tokens = raw.map(tokenizer)\nraw.pop('test')\nchunks = tokens.map(len)"},
+        "'raw' to stay as loaded while it is mapped",
+        ("raw.pop('test')",),
+        "",
+    ),
+    "a split is deleted in between": (
+        {"mapping": "tokens = raw.map(tokenizer)\ndel raw['test']\nchunks = tokens.map(len)"},
+        "'raw' to stay as loaded while it is mapped",
+        ("del raw['test']",),
+        "",
+    ),
     "the mapped data has no name": (
         {"mapping": "chunks = shuffle(raw.map(tokenizer))"},
         "the mapped data to be assigned to a plain name",
