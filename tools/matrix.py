@@ -170,7 +170,8 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {' '.join(map(str, error.cmd[:6]))} … failed: see above", file=sys.stderr)
         return 1
     if tuple(args.refs) == REFS:
-        TABLE.write_text(__doc__.split("\n", 2)[2] + "\n" + table(rows) + "\n", encoding="utf-8")
+        text = f"# Compatibility\n\n{__doc__.split(chr(10), 2)[2]}\n{table(rows)}\n"
+        TABLE.write_text(text, encoding="utf-8")
     print(table(rows))
     return 0 if all(len(row.passed) == len(STEPS) for row in rows) else 1
 
