@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from codemods import trust_remote_code
+from codemods.refusal import Refusal
+from codemods.script import Script
 from tests.codemods.helpers import (
     BASES,
     FINISHED,
@@ -17,6 +19,7 @@ from tests.codemods.helpers import (
     check_refused,
     check_transformed,
     check_unverified,
+    finish,
     render,
 )
 
@@ -723,3 +726,21 @@ def test_verify_accepts(filled):
 def test_no_payload(base):
     _, patch = apply(render(BASES[base]), trust_remote_code)
     assert patch.graft_before is None
+
+
+def test_what_the_user_says_is_not_replaced():
+    """Upstream's own statement would load the model without its code, whatever the argument says."""
+    with pytest.raises(Refusal, match="the user's trust_remote_code is not replaced"):
+        trust_remote_code.verify(
+            Script(
+                finish(
+                    render(
+                        NEW,
+                        {
+                            "helper": NEW["helper"],
+                            "config": "margs.trust_remote_code = False\n" + NEW["config"],
+                        },
+                    )
+                )
+            )
+        )
