@@ -360,6 +360,16 @@ class Anchors:
                 raise Refusal(looked_for, [self.source.candidate(node)])
         return found
 
+    def only_called(self, name: str) -> list[cst.Call]:
+        """Calls of the imported function ``name``; Refusal when it is used otherwise, as by alias."""
+        found = self.calls_to(name)
+        known = {id(c.func) for c in found}
+        for node in self._uses.get(name, ()):
+            if id(node) not in known:
+                looked_for = f"every use of {name} to be a call of it"
+                raise Refusal(looked_for, [self.source.candidate(node)])
+        return found
+
     @cached_property
     def _uses(self) -> dict[str, list[cst.CSTNode]]:
         """Full name of an imported thing → the names and attributes that read it."""

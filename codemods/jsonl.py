@@ -68,7 +68,7 @@ def _is_list_of_endings(patch: Patch, node: cst.CSTNode) -> bool:
 
 def _read(patch: Patch, a: Anchors) -> None:
     """Where a name says what reads the data files, "jsonl" becomes "json" first."""
-    loads = a.calls_to("datasets.load_dataset")
+    loads = a.only_called("datasets.load_dataset")
     named = [c for c in loads if isinstance(_reader(c), cst.Name)]
     if outside := [c for c in named if not patch.source.inside(c, a.main)]:
         raise patch.refuse(f"the data to be loaded in {a.main.name.value}() alone", outside)
@@ -132,7 +132,17 @@ def verify(script: Script) -> None:
             listed = {e.value for e in node.elts if isinstance(e, ast.Constant)}
             accepted = not listed >= ENDINGS or "jsonl" in listed
             script.require(accepted, "jsonl files are accepted where json ones are", node)
-    for call in script.calls("load_dataset"):
+    calls = script.calls("load_dataset")
+    called = {id(c.func) for c in calls}
+    others = [
+        n
+        for n in script.main_nodes
+        if isinstance(n, (ast.Name, ast.Attribute))
+        and dotted_name(n).split(".")[-1] == "load_dataset"
+        and id(n) not in called
+    ]
+    script.require(not others, "load_dataset goes by no other name", *others)
+    for call in calls:
         paths = [k.value for k in call.keywords if k.arg == "path"]
         name = dotted_name((call.args or paths or [call])[0])
         if name and "." not in name:

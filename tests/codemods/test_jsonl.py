@@ -211,6 +211,11 @@ def test_the_record():
 NAMED = "to be bound in main() and before all loads"
 LOAD = "raw = load_dataset(kind)"
 REFUSED = {
+    "by another name": (
+        f"kind = 1\n{LOAD}\nagain = load_dataset\nmore = again(kind)",
+        "every use of datasets.load_dataset to be a call of it",
+        ("again = load_dataset",),
+    ),
     "no load": ("raw = read(dargs.train_file)", "found no name that load_dataset is told", ()),
     "no name": (
         "raw = load_dataset(find(dargs))",
@@ -307,3 +312,8 @@ def test_verify_catches_endings():
 )
 def test_verify_accepts(load):
     check_accepted(jsonl, load=load)
+
+
+def test_verify_catches_another_name():
+    load = f"kind = 1\n{MAPPED}\n{LOAD}\nagain = load_dataset"
+    check_caught(jsonl, "load_dataset goes by no other name", load=load)
