@@ -53,7 +53,7 @@ diff: .venv/tools ## Show upstream → generated as a coloured diff
 
 demo: .venv/demo ## Regenerate, train a toy ChatGLM under DeepSpeed, show what it learnt
 	@stack=$$($(PY) -m tools stack $(call option,--ref,TRANSFORMERS_REF)) && \
-	$(MAKE) --no-print-directory .venv-$$stack/done && \
+	$(MAKE) --silent --no-print-directory .venv-$$stack/done && \
 	$(PY) -m tools demo $(call option,--repo,TRANSFORMERS_REPO) $(call option,--ref,TRANSFORMERS_REF) $(call option,--work,WORK)
 
 review: .venv/tools ## Write one HTML page: upstream → generated side by side; BASE=commit: and what changed since

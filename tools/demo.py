@@ -205,7 +205,7 @@ def _report(
         table.add_row(
             new["prompt"],
             new["response"],
-            said[:24] + ("…" if len(said) > 24 else ""),
+            said[:24] + ("…" if len(said) > 24 else "") or "(nothing)",
             new["prediction"],
         )
     console.print(table)

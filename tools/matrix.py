@@ -45,7 +45,7 @@ def environment(ref: str, newest: str) -> Path:
     have = stacks.requirement(stack, "transformers")
     minor = ref.removeprefix("v").rpartition(".")[0]
     if ref == newest or have.startswith(f"{minor}."):
-        make = ["make", "--no-print-directory", f".venv-{stack}/done"]
+        make = ["make", "--silent", "--no-print-directory", f".venv-{stack}/done"]
         subprocess.run(make, check=True, cwd=series.ROOT, stdout=sys.stderr)
         return stacks.python(ref)
     folder = series.ROOT / f".venv-matrix-{ref}"
