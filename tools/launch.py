@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -35,9 +36,16 @@ def environment(python: Path) -> dict[str, str]:
     return env
 
 
-def deepspeed(ranks: int, port: int = 29511) -> tuple[str, ...]:
+def free_port() -> str:
+    """A port that nobody listens on: a fixed one may be another run's."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
+def deepspeed(ranks: int) -> tuple[str, ...]:
     """What stands between python and the script to run it in ``ranks`` processes."""
-    many = ("--num_accelerators", str(ranks), "--master_port", str(port))
+    many = ("--num_accelerators", str(ranks), "--master_port", free_port())
     return ("-m", "deepspeed.launcher.runner", *many)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.smoke.conftest import LAYERS, ROOT, ROWS, Runner
+from tools import launch
 
 pytestmark = pytest.mark.smoke
 TWO = {"per_device_train_batch_size": 3, "per_device_eval_batch_size": 3}
@@ -38,9 +39,7 @@ print("LOGITS", [round(x, 5) for x in logits[0, -1].float().tolist()[:20]])
 
 def deepspeed(stage: int) -> tuple[tuple[str, ...], dict[str, object]]:
     """Launcher and arguments for two ranks on a CPU."""
-    launcher = ("-m", "deepspeed.launcher.runner", "--num_accelerators", "2")
-    launcher += ("--master_port", str(29500 + os.getpid() % 1000))
-    return launcher, {"deepspeed": ROOT / "ds_configs" / f"cpu_zero{stage}.json", **TWO}
+    return launch.deepspeed(2), {"deepspeed": ROOT / "ds_configs" / f"cpu_zero{stage}.json", **TWO}
 
 
 def adapter_only(folder: Path) -> None:
@@ -187,7 +186,7 @@ def test_killed_while_saving(script: Runner) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("launcher", ["torchrun", "accelerate"])
 def test_other_launchers(script: Runner, launcher: str) -> None:
-    port = str(30500 + os.getpid() % 1000)
+    port = launch.free_port()
     command = {
         "torchrun": "torch.distributed.run --nproc_per_node 2 --master_port",
         # On a CPU, accelerate starts several processes only when told that they are GPUs'.

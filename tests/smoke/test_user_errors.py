@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 from tests.smoke.conftest import ROWS, Runner
 from tests.smoke.test_smoke import TWO, deepspeed
+from tools import launch
 
 pytestmark = pytest.mark.smoke
 GOOD = {"prompt": "a", "response": "b", "history": []}
@@ -257,7 +257,7 @@ def test_two_ranks_end(script: Runner, how: str, case: str) -> None:
     made = prepared(script, given)
     launcher, options = deepspeed(2)
     if how == "torchrun":
-        port = str(29500 + os.getpid() % 1000)
+        port = launch.free_port()
         launcher = ("-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", port)
         options = dict(TWO)
     line = [sys.executable, *launcher, str(script.script)]
