@@ -9,6 +9,8 @@ import re
 import sys
 import traceback
 
+import torch
+
 logger = logging.getLogger(__name__)
 
 # Library functions that load what a user names; an error that they raise is about that.
@@ -196,6 +198,12 @@ def _user_error(error, script):
     return _one_line(error) if isinstance(error, expected) else None
 
 
+def _leave_process_group():
+    """End a distributed run's process group, whose threads may abort a process that exits with it."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def run_main(main):
     """Run the script's `main()`: one line `error: …` and exit status 1 for what a user did wrong.
 
@@ -213,7 +221,9 @@ def run_main(main):
         SystemExit: as said.
     """
     try:
-        return main()
+        result = main()
+        _leave_process_group()
+        return result
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except Exception as error:
