@@ -12,6 +12,7 @@ ACCEPT_MOVED ?=
 EXAMPLES ?= 10000
 TO ?=
 WORK ?= build/demo
+PARTS ?=
 # The training stacks that tests run on, each with the upstream ref that it is tried with.
 STACKS := v4.28.0 v5.0.0
 REF_v4.28.0 := v4.28.0
@@ -20,7 +21,7 @@ REF_v5.0.0 := v5.1.0
 PY := .venv/bin/python
 PIP := -m pip install --quiet --disable-pip-version-check
 # Values reach the program unexpanded and in quotes: none of them is ever read as a command.
-unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES TO BASE WORK
+unexport TRANSFORMERS_REF TRANSFORMERS_REPO SERIES OUT UPSTREAM_FILE REFS REFRESH ACCEPT_MOVED EXAMPLES TO BASE WORK PARTS
 quote = '$(subst ','\'',$(1))'
 option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
 several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
@@ -40,7 +41,7 @@ help: ## Show this list
 	@echo
 	@echo "Variables: TRANSFORMERS_REF=tag|branch|commit  TRANSFORMERS_REPO=URL|path  UPSTREAM_FILE=run_clm.py"
 	@echo "           SERIES=chatglm  OUT=generated  REFS=\"ref ref …\"  REFRESH=1  ACCEPT_MOVED=1"
-	@echo "           TO=ref (bump)  BASE=commit (review, generated-diff)  WORK=folder (demo)"
+	@echo "           TO=ref (bump)  BASE=commit (review, generated-diff)  WORK=folder (demo)  PARTS=\"part …\" (bench)"
 
 regenerate: .venv/tools ## Fetch upstream's script, patch and verify it, write script, lock and sheet
 	@$(PY) -m tools regenerate $(COMMON) $(FILE) $(REF) $(if $(value ACCEPT_MOVED),--accept-moved)
@@ -100,8 +101,9 @@ smoke-release: .venv/dev ## Short smoke run at TRANSFORMERS_REF, on that release
 fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wrong script
 	$(PY) -m tests.fuzz $(call option,--series,SERIES) $(call option,--examples,EXAMPLES)
 
-bench: .venv/tools ## Speed of regenerating, as a ratio to importing libcst and parsing the file
-	@$(PY) -m tools.bench $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+bench: .venv/tools ## Speed and memory beside their rivals (PARTS="training ranks …"): docs/benchmarks.md
+	@$(PY) -m benchmarks $(foreach part,$(value PARTS),$(call quote,$(part))) \
+	$(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
 matrix: .venv/tools ## Train with each release of transformers that matters: docs/compatibility.md
 	@$(PY) -m tools.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
@@ -129,6 +131,11 @@ clean: ## Remove environments and caches made here
 
 .venv/tools .venv/dev .venv/demo: .venv/%: requirements/%.txt requirements/tools.txt | .venv/bin/python
 	@$(PY) $(PIP) -r requirements/$*.txt
+	@touch $@
+
+# Rival of the benchmarks, beside the newest stack.
+.venv-v5.0.0/trl: requirements/trl.txt .venv-v5.0.0/done
+	@.venv-v5.0.0/bin/python $(PIP) -r requirements/trl.txt
 	@touch $@
 
 # torch first and alone, so that no other package asks for another build of it.

@@ -1,5 +1,6 @@
 """Prompt/response rows as training features: encoding, batching and the accuracy over responses."""
 
+import contextlib
 import functools
 import logging
 import types
@@ -31,8 +32,44 @@ def _rows_of(split, raw_datasets, data_args):
     return train, 1 if split == "validation" else 1 + len(raw_datasets.get("validation", ()))
 
 
+@contextlib.contextmanager
+def _each_id_looked_up_once(tokenizer):
+    """While this lasts, a tokenizer written in Python asks for the id of each token only once.
+
+    It takes several calls for every single token, which is half of the time that encoding takes.
+    Not longer than a batch: what a tokenizer remembers would be part of the cache's fingerprint.
+    """
+    if getattr(tokenizer, "is_fast", True):
+        yield
+        return
+    look_up, known = tokenizer.convert_tokens_to_ids, {}
+
+    def convert(tokens):
+        if not isinstance(tokens, list):
+            return look_up(tokens)
+        known.update((token, look_up(token)) for token in set(tokens).difference(known))
+        return [known[token] for token in tokens]
+
+    tokenizer.convert_tokens_to_ids = convert
+    try:
+        yield
+    finally:
+        del tokenizer.convert_tokens_to_ids
+
+
 def _encode_batch(
-    rows, indices, *, encode_pair, read_row, tokenizer, columns, limits, names, source, first
+    rows,
+    indices,
+    *,
+    encode_pair,
+    read_row,
+    tokenizer,
+    columns,
+    limits,
+    names,
+    length,
+    source,
+    first,
 ):
     """Encode a batch of rows for `Dataset.map(batched=True)`; rows without both texts drop out.
 
@@ -44,20 +81,23 @@ def _encode_batch(
         columns: names of the prompt, the response and, unless None, the history column.
         limits: object with the length limits, handed on to `encode_pair`.
         names: the features to return, even those of a batch without usable rows.
+        length: the name under which to return the rows' lengths, too.
         source, first: see `_rows_of`.
     """
     encoded = []
     cells = [rows[column] if column else [None] * len(indices) for column in columns]
-    for index, *values in zip(indices, *cells):
-        prompt, response, history = read_row(values, columns, source, first + index)
-        if not prompt or not response:
-            continue
-        try:
-            encoded.append(encode_pair(tokenizer, prompt, history, response, limits))
-        except ValueError as error:
-            place = f"{source}, row {first + index} (counted from 1)"
-            raise ValueError(f"{place}: {error}") from error
-    return {name: [row[name] for row in encoded] for name in names}
+    with _each_id_looked_up_once(tokenizer):
+        for index, *values in zip(indices, *cells):
+            prompt, response, history = read_row(values, columns, source, first + index)
+            if not prompt or not response:
+                continue
+            try:
+                encoded.append(encode_pair(tokenizer, prompt, history, response, limits))
+            except ValueError as error:
+                place = f"{source}, row {first + index} (counted from 1)"
+                raise ValueError(f"{place}: {error}") from error
+    lengths = {length: [len(row["input_ids"]) for row in encoded]}
+    return {name: [row[name] for row in encoded] for name in names} | lengths
 
 
 def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_args):
@@ -66,6 +106,9 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
     Only the splits the run needs are encoded: "train" for `do_train`, "validation" for `do_eval`.
     `max_train_samples` and `max_eval_samples` count rows of the data, so they apply before any row
     is encoded or skipped, and a large file costs no more than the rows that are used.
+
+    Beside its features each row has its length, in `training_args.length_column_name`: batches of
+    rows of similar length are made from that, without reading the rows.
 
     Rows whose prompt or response is missing or blank are skipped and their number logged (not when
     streaming, where nobody knows it yet).
@@ -109,6 +152,8 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
     features = datasets.Features(
         {name: datasets.Sequence(datasets.Value("int32")) for name in names}
     )
+    length = training_args.length_column_name
+    features[length] = datasets.Value("int32")
     with training_args.main_process_first(desc="encoding prompts and responses"):
         for split, most in wanted.items():
             rows = raw_datasets[split]
@@ -135,6 +180,7 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
                 columns=columns,
                 limits=limits,
                 names=names,
+                length=length,
                 source=source,
                 first=first,
             )

@@ -25,6 +25,7 @@ def run_arguments(do_train=True, do_eval=False):
     return types.SimpleNamespace(
         do_train=do_train,
         do_eval=do_eval,
+        length_column_name="length",
         main_process_first=lambda desc: contextlib.nullcontext(),
     )
 
@@ -45,14 +46,20 @@ def encode(raw, tokenizer, data_args, **changes):
     return encode_datasets(raw, encode_pair, tokenizer, data_args, run_arguments())
 
 
+def features(*row):
+    """What becomes of one row: what `encode_pair` says, and its length."""
+    encoded = encode_pair(*row)
+    return {**encoded, "length": len(encoded["input_ids"])}
+
+
 def test_rows_become_what_encode_pair_says(tokenizer, data_args):
     raw = splits(train=[row("hi", "yo", other=1), row("hello", "x" * 50, other=2)])
     result = encode(raw, tokenizer, data_args)
     assert type(result) is datasets.DatasetDict and list(result) == ["train"]
-    assert result["train"].column_names == ["input_ids", "labels"]
+    assert result["train"].column_names == ["input_ids", "labels", "length"]
     assert result["train"].to_list() == [
-        encode_pair(tokenizer, "hi", [], "yo", data_args),
-        encode_pair(tokenizer, "hello", [], "x" * 50, data_args),
+        features(tokenizer, "hi", [], "yo", data_args),
+        features(tokenizer, "hello", [], "x" * 50, data_args),
     ]
 
 
@@ -80,7 +87,7 @@ def test_history(tokenizer, data_args, as_json):
     data_args.max_source_length = 90
     result = encode(raw, tokenizer, data_args, history_column="history")["train"]
     assert result.to_list() == [
-        encode_pair(tokenizer, "a", [tuple(pair) for pair in value or []], "b", data_args)
+        features(tokenizer, "a", [tuple(pair) for pair in value or []], "b", data_args)
         for value in rounds
     ]
     assert len({len(ids) for ids in result["input_ids"]}) == 3
@@ -97,8 +104,8 @@ def test_a_csv_file(tokenizer, data_args, tmp_path):
         raise
     result = encode(raw, tokenizer, data_args, history_column="history")["train"]
     assert result.to_list() == [
-        encode_pair(tokenizer, "a", [("q", "r")], "b", data_args),
-        encode_pair(tokenizer, "c", [], "d", data_args),
+        features(tokenizer, "a", [("q", "r")], "b", data_args),
+        features(tokenizer, "c", [], "d", data_args),
     ]
 
 
@@ -250,7 +257,7 @@ def test_streams(tokenizer, data_args, known):
     result = encode(raw, tokenizer, data_args, max_train_samples=3)["train"]
     assert isinstance(result, datasets.IterableDataset)
     expected = [
-        encode_pair(tokenizer, *pair, data_args) for pair in [("hi", [], "yo"), ("b", [], "c")]
+        features(tokenizer, *pair, data_args) for pair in [("hi", [], "yo"), ("b", [], "c")]
     ]
     assert [dict(found) for found in result] == expected
     assert [dict(found) for found in result] == expected, "a stream can be read again"
@@ -273,7 +280,10 @@ class Arguments(PromptResponseArguments):
 
 data_args = Arguments(max_eval_samples=int(sys.argv[2]))
 run = types.SimpleNamespace(
-    do_train=True, do_eval=False, main_process_first=lambda desc: contextlib.nullcontext()
+    do_train=True,
+    do_eval=False,
+    length_column_name="length",
+    main_process_first=lambda desc: contextlib.nullcontext(),
 )
 raw = datasets.load_dataset("json", data_files={{"train": sys.argv[1]}})
 tokenizer = ToyTokenizer()

@@ -1,0 +1,67 @@
+"""``python -m benchmarks [PART …]``: measure, show the tables, and write docs/benchmarks.md.
+
+Parts that are not measured this time keep what was found last time, in build/bench.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+
+import benchmarks
+from benchmarks import report
+from benchmarks.bench import WORK, Bench
+from tools import series
+from tools.errors import UserError
+
+PARTS = ("training", "general", "preprocessing", "memory", "ranks", "profile", "regenerate")
+DOCUMENT = series.ROOT / "docs" / "benchmarks.md"
+
+
+def main(argv: list[str] | None = None) -> int:
+    from rich.console import Console
+
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.split("\n")[0]
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    parser.add_argument("--repo", help="for regenerating; default: the bundled miniature upstream")
+    parser.add_argument("--refs", nargs="*", help="refs of the sweep (default: all releases)")
+    args = parser.parse_args(argv)
+    if unknown := set(args.parts) - set(PARTS):
+        print(f"error: no part {min(unknown)!r}: there are {', '.join(PARTS)}", file=sys.stderr)
+        return 2
+    console = Console(highlight=False)
+    bench = Bench(args.repo, args.refs, tracer=console.print)
+    results = WORK / "results.json"
+    found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
+    try:
+        for name in args.parts or PARTS:
+            module = importlib.import_module(f"benchmarks.parts.{name}")
+            found[name] = module.run(bench)
+            WORK.mkdir(parents=True, exist_ok=True)
+            results.write_text(json.dumps(found), encoding="utf-8")
+            for table in module.show(found[name]).tables:
+                table.show(console)
+        machine = bench.machine()
+    except (UserError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    shown = [show(name, found[name]) for name in PARTS if name in found]
+    report.bars(shown).show(console)
+    if len(shown) == len(PARTS):
+        text = report.document(machine, shown, benchmarks.__doc__.partition("\n\n")[2])
+        DOCUMENT.write_text(text, encoding="utf-8")
+        console.print(f"written: {DOCUMENT.relative_to(series.ROOT)}")
+    return 0 if all(bar.reached for part in shown for bar in part.bars) else 1
+
+
+def show(name: str, found: dict) -> report.Part:
+    return importlib.import_module(f"benchmarks.parts.{name}").show(found)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Training another causal model: the script beside trl's SFTTrainer, with and without packing."""
+
+from __future__ import annotations
+
+from benchmarks.bench import STACKS, Bench
+from benchmarks.report import Bar, Part, Table, median, ratio, times
+
+ROWS, ROUNDS = 320, 3
+STACK = list(STACKS)[-1]  # trl needs a new release of transformers
+NAMES = {
+    "trl": "(c) trl, its defaults (bfloat16, gradient checkpointing)",
+    "trl as ours": "(c) trl, float32, no checkpointing",
+    "trl packing": "(c) trl, packing, float32, no checkpointing",
+    "ours": "ours",
+    "grouped": "ours, grouped by length",
+    "oracle": "(b) oracle: batches of one length each",
+}
+
+
+def run(bench: Bench) -> dict:
+    bench.say(f"{STACK}: training a llama on {ROWS} rows, {ROUNDS} rounds of each rival")
+    data = bench.data(STACK, ROWS, kind="llama")
+    arguments = bench.arguments(STACK, data, kind="llama")
+    given = ["--rounds", ROUNDS, "--rivals", *NAMES]
+    return bench.worker(STACK, "train", "general", *arguments, *given)["rivals"]
+
+
+def show(found: dict) -> Part:
+    # Packing changes the number of rows; seconds are for the same examples.
+    speeds = {name: [ROWS / result["seconds"] for result in found[name]] for name in NAMES}
+    base = speeds["trl as ours"]
+    rows = [
+        [
+            label,
+            f"{median(speeds[name]):.1f}",
+            times(ratio(list(zip(speeds[name], base, strict=True)))),
+            f"{found[name][0]['positions'] / ROWS:.0f}",
+        ]
+        for name, label in NAMES.items()
+    ]
+    head = ["", "examples a second", "to trl, float32", "positions an example"]
+    packed = ratio(list(zip(speeds["grouped"], speeds["trl packing"], strict=True)))
+    best = ratio(list(zip(speeds["oracle"], speeds["grouped"], strict=True)))
+    bars = [
+        Bar(
+            "2",
+            "does packing beat grouping? grouped to trl's packing; most that packing could gain",
+            "built if it does",
+            f"{times(packed)}; {times(best)}",
+            True,
+            "not built: it does not" if packed >= 1 else "it does, on this machine",
+        )
+    ]
+    text = f"""
+A small llama (2 layers of 128, LoRA) on {ROWS} rows of the same lengths. trl is given the ids that
+our script encodes, and which of them are answers, so all learn from the same tokens. Packing
+removes padding, and grouping leaves {times(best)} of (b)'s time: no more than that can be gained,
+and a CPU without kernels for packed attention loses far more.
+"""
+    return Part(
+        "Other causal models",
+        "make bench PARTS=general",
+        text,
+        [Table(f"Stack {STACK}", head, rows)],
+        bars,
+    )

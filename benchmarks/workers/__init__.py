@@ -1,0 +1,1 @@
+"""Programs that measure, each a process of a training stack; they write what they found as JSON."""

@@ -1,0 +1,38 @@
+"""Worker: evaluate with the script, and how much memory that takes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from benchmarks import rivals
+from benchmarks.memory import Peak
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--script", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    args, rest = parser.parse_known_args()
+    script = rivals.load_script(args.script)
+    folder, found = args.out.with_suffix(".run"), {}
+
+    class Watched(script.AdapterTrainer):
+        def evaluate(self, *args, **kwargs):
+            with Peak() as peak:
+                metrics = super().evaluate(*args, **kwargs)
+            found.update(memory=peak.bytes - peak.before, rows=len(self.eval_dataset))
+            return metrics
+
+    script.AdapterTrainer = Watched
+    sys.argv = [str(args.script), *rest, "--output_dir", str(folder)]
+    script.main()
+    shutil.rmtree(folder, ignore_errors=True)
+    args.out.write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
