@@ -303,6 +303,17 @@ class Anchors:
         """What binds ``name`` in main(), in source order."""
         return self._bindings.get(name, [])
 
+    def aliases(self, names: list[str]) -> list[str]:
+        """``names``, and what main() calls the same things besides (``other = name``)."""
+        out = list(names)
+        for name in out:
+            for read in self.reads(name, self.main):
+                above = self.source.parent(read)
+                if isinstance(above, (cst.Assign, cst.AnnAssign, cst.NamedExpr)):
+                    found = [t.value for target in _targets(above) for t in _names_in(target)]
+                    out += [t for t in found if t not in out]
+        return out
+
     def is_read(self, name: cst.Name) -> bool:
         above = self.source.parent(name)
         if isinstance(above, cst.Attribute):
@@ -343,6 +354,25 @@ class Anchors:
                 self.source.candidates(calls or near),
             )
         return names.pop()
+
+    def _kept(self, name: str, calls: list[cst.Call], what: str) -> str:
+        """``name``; Refusal when main() binds it to what is made neither by the calls nor of it."""
+        others = [
+            n
+            for n in self.bindings(name)
+            if getattr(n, "value", None) not in calls
+            and not any(self.source.inside(r, n) for r in self.reads(name, self.main))
+            and not self._is_local(n)
+        ]
+        if others:
+            looked_for = f"{name!r} to be the {what} and nothing else"
+            raise Refusal(looked_for, self.source.candidates(others))
+        return name
+
+    def _is_local(self, node: cst.CSTNode) -> bool:
+        """Does the node of main() stand in a definition or a comprehension?"""
+        above = list(self.source.ancestors(node))
+        return any(isinstance(n, _SCOPES) for n in above[: above.index(self.main)])
 
     # -- the things a trainer is made of --------------------------------------------------------
 
@@ -388,9 +418,9 @@ class Anchors:
 
     @cached_property
     def tokenizer(self) -> str:
-        return self._one_target(
-            self.loads("AutoTokenizer"), "tokenizer", self.method_calls("from_pretrained")
-        )
+        calls = self.loads("AutoTokenizer")
+        name = self._one_target(calls, "tokenizer", self.method_calls("from_pretrained"))
+        return self._kept(name, calls, "tokenizer")
 
     @cached_property
     def model_loads(self) -> list[cst.Call]:
@@ -405,7 +435,8 @@ class Anchors:
 
     @cached_property
     def model(self) -> str:
-        return self._one_target(self.model_loads, "model", [])
+        name = self._one_target(self.model_loads, "model", [])
+        return self._kept(name, self.model_loads, "model")
 
     @cached_property
     def trainer_call(self) -> cst.Call:
@@ -416,7 +447,8 @@ class Anchors:
 
     @cached_property
     def trainer(self) -> str:
-        return self.target_of(self.trainer_call, "Trainer")
+        name = self.target_of(self.trainer_call, "Trainer")
+        return self._kept(name, [self.trainer_call], "Trainer")
 
     @cached_property
     def raw_datasets(self) -> str:

@@ -366,6 +366,42 @@ def test_a_class_used_otherwise_is_refused(config):
         a.loads("AutoConfig")
 
 
+NAMES = {
+    "loaded twice": ("tokenizer", "tokenizer = AutoTokenizer.from_pretrained('b')"),
+    "made of itself": ("tokenizer", "tokenizer = with_more_tokens(tokenizer)"),
+    "a function's own": ("tokenizer", "def f():\n    tokenizer = None"),
+    "a comprehension's own": ("tokenizer", "names = [tokenizer for tokenizer in ()]"),
+    "the model made of itself": ("model", "model = torch.compile(model)"),
+    "the Trainer made of itself": ("trainer", "trainer = accelerator.prepare(trainer)"),
+}
+
+
+@pytest.mark.parametrize(("name", "code"), NAMES.values(), ids=NAMES)
+def test_a_name_that_stays_what_it_is(name, code):
+    assert getattr(script(end=code), name) == name
+
+
+OTHER_THINGS = {
+    "a value": ("tokenizer", "tokenizer = None"),
+    "a function": ("tokenizer", "def tokenizer(text):\n    pass"),
+    "a loop's": ("tokenizer", "for tokenizer in ():\n    pass"),
+    "another model": ("model", "model = load('b')"),
+    "another Trainer": ("trainer", "trainer = None"),
+}
+
+
+@pytest.mark.parametrize(("name", "code"), OTHER_THINGS.values(), ids=OTHER_THINGS)
+def test_a_name_for_other_things_too_is_refused(name, code):
+    a = script(end=code)
+    line = render(OLD, {"end": code}).split("\n").index("    " + code.split("\n")[0]) + 1
+    refused("and nothing else", lambda: getattr(a, name), line)
+
+
+def test_aliases():
+    a = script(end="x = y = trainer\nz: T = x\nw = (v := z)\nu = f(w)\nt = trainer.model")
+    assert set(a.aliases(["trainer"])) == {"trainer", "x", "y", "z", "v"}
+
+
 def test_one():
     a = anchors("f()\ng()\n")
     f, g = a.calls

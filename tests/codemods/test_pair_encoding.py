@@ -513,6 +513,67 @@ REFUSED = {
         ("other_rows = chunks[dargs.split]",),
         "Teach encode_datasets in patches/prompt_response.py to encode that split too",
     ),
+    "a split that is not encoded, by another name": (
+        {"splits": OLD["splits"] + '\nrows = chunks\ntest_rows = rows["test"]'},
+        "the mapped data to be asked for its splits train and validation only",
+        ('test_rows = rows["test"]',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "a split that is used whatever the arguments": (
+        {"splits": OLD["splits"] + '\nsome_rows = chunks["train"]'},
+        "the split 'train' of the mapped data to be used under do_train only",
+        ('some_rows = chunks["train"]',),
+        "No other split is encoded than those the run is asked to use",
+    ),
+    "a split that is used for another reason": (
+        {"splits": OLD["splits"] + '\nif targs.do_train:\n    rows = chunks["validation"]'},
+        "the split 'validation' of the mapped data to be used under do_eval only",
+        ('rows = chunks["validation"]',),
+        "No other split is encoded than those the run is asked to use",
+    ),
+    "a split is taken out of the mapped data": (
+        {"splits": OLD["splits"] + '\nchunks.pop("validation")'},
+        "the mapped data to stay as it is mapped",
+        ('chunks.pop("validation")',),
+        "",
+    ),
+    "something else is loaded on the way": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                more = load_dataset("more")
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("with targs.main_process_first():",),
+        "",
+    ),
+    "a check that fails on the way": (
+        {
+            "mapping": """
+            if dargs.train_file:
+                chunks = raw.map(tokenizer)
+            else:
+                raise ValueError("no file")
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("if dargs.train_file:",),
+        "",
+    ),
+    "an assertion on the way": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                assert dargs.train_file
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("with targs.main_process_first():",),
+        "",
+    ),
     "mapped in a function of its own": (
         {
             "mapping": """
@@ -773,6 +834,18 @@ CAUGHT = {
     "a split that is not encoded": (
         {"splits": OLD["splits"] + "\nmore = chunks['test']"},
         "only the splits that are encoded are asked for",
+    ),
+    "a split that is not encoded, by another name": (
+        {"splits": OLD["splits"] + "\nrows = chunks\nmore = rows['test']"},
+        "only the splits that are encoded are asked for",
+    ),
+    "a split is taken out": (
+        {"splits": OLD["splits"] + "\nchunks.pop('train')"},
+        "the encoded data stays as it is encoded",
+    ),
+    "a split is replaced": (
+        {"splits": OLD["splits"] + "\nchunks['train'] = raw['train']"},
+        "the encoded data stays as it is encoded",
     ),
     "the splits are swapped": (
         {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},
