@@ -204,7 +204,8 @@ class Anchors:
                     self.source.candidates(self.method_calls(*_PARSES)),
                     "The parser's result is expected to be unpacked into three names",
                 )
-        return {role: found.pop() for role, found in names.items()}
+        calls = self.method_calls(*_PARSES)
+        return {r: self._kept(n.pop(), calls, f"{r} arguments") for r, n in names.items()}
 
     @property
     def model_args(self) -> str:
@@ -361,13 +362,19 @@ class Anchors:
             n
             for n in self.bindings(name)
             if getattr(n, "value", None) not in calls
-            and not any(self.source.inside(r, n) for r in self.reads(name, self.main))
+            and not self._made_of_itself(n, name)
             and not self._is_local(n)
         ]
         if others:
             looked_for = f"{name!r} to be the {what} and nothing else"
             raise Refusal(looked_for, self.source.candidates(others))
         return name
+
+    def _made_of_itself(self, node: cst.CSTNode, name: str) -> bool:
+        """``name = f(name)``, ``name += …`` and the like?"""
+        plain = all(isinstance(t, cst.Name) for t in _targets(node))
+        reads = self.reads(name, self.main)
+        return plain and any(self.source.inside(r, node) for r in reads)
 
     def _is_local(self, node: cst.CSTNode) -> bool:
         """Does the node of main() stand in a definition or a comprehension?"""

@@ -315,6 +315,8 @@ def verify(script: Script) -> None:
         and not any(_is_split(n, known, split) for split in ("train", "validation"))
     ]
     script.require(not others, "only the splits that are encoded are asked for", *others)
+    late = [n for n in script.sets(*SPLITS.values()) if n.lineno > call.lineno]
+    script.require(not late, "which splits are needed is settled before they are encoded", *late)
     maps = [c for c in script.calls("map", script.main) if isinstance(c.func, ast.Attribute)]
     script.require(not maps, "nothing else maps the data", *maps)
     left = [

@@ -130,6 +130,7 @@ class Script:
     def is_bound(self, name: str, node: ast.AST) -> bool:
         """Has main() bound its ``name`` on every way to ``node``? Loops are taken to run."""
         stores, bound, block = self._stores.get(name, ()), False, self.main.body
+        first = min((n.lineno for n in stores), default=0)
         while block:
             steps, block = block, None
             for step in steps:
@@ -137,7 +138,8 @@ class Script:
                     bound = bound or (isinstance(step, (ast.For, ast.With)) and _head(step, stores))
                     block = next((b for b in _blocks(step) if _holds(b, node)), None)
                     break
-                bound = _after(step, stores, bound)
+                if step.end_lineno >= first:
+                    bound = _after(step, stores, bound)
         return bound
 
     def keywords(self, call: ast.Call) -> dict[str, ast.expr]:
@@ -314,7 +316,9 @@ def _after(step: ast.stmt, stores: Iterable[ast.Name], bound: bool) -> bool:
     """
     if isinstance(step, (ast.Return, ast.Raise, ast.Break, ast.Continue)):
         return True
-    inside = [n for n in stores if _is_in(n, step)]
+    inside = [n for n in stores if step.lineno <= n.lineno <= step.end_lineno]
+    if bound and not inside:
+        return True
     if isinstance(step, ast.If):
         return all(_through(b, stores, bound) for b in (step.body, step.orelse))
     if not inside:

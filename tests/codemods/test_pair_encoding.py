@@ -839,6 +839,10 @@ CAUGHT = {
         {"splits": OLD["splits"] + "\nrows = chunks\nmore = rows['test']"},
         "only the splits that are encoded are asked for",
     ),
+    "a split is needed after all": (
+        {"splits": "targs.do_eval = True\n" + OLD["splits"]},
+        "which splits are needed is settled before they are encoded",
+    ),
     "a split is taken out": (
         {"splits": OLD["splits"] + "\nchunks.pop('train')"},
         "the encoded data stays as it is encoded",
@@ -875,6 +879,7 @@ def test_verify_catches(spoilt, promise):
         {"mapping": f"chunks = {TO_TOKENS.replace('(raw', '(' + chr(10) + '    raw')}"},
         {"mapping": f"chunks = {TO_TOKENS}\nmap(len, [])"},
         {"splits": OLD["splits"] + "\ntrain_rows = train_rows.select(range(3))"},
+        {"load": "targs.do_eval = True\n" + OLD["load"]},
     ],
 )
 def test_verify_accepts(filled):
