@@ -96,7 +96,11 @@ def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
             for c in maps:
                 derived.add(a.target_of(c, "mapped data"))
             steps.append(step)
-    between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])] if steps else []
+    if not steps:
+        raise patch.refuse(
+            f"{a.raw_datasets!r} to be mapped in {a.main.name.value}()", a.method_calls("map")
+        )
+    between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])]
     if a.raw_datasets in {n for s in [*steps, *between] for n in a.bound(s)}:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", steps)
     changed = [n for s in [*between, *steps[-1:]] for n in patch.source.below(s) if _sets(a, n)]

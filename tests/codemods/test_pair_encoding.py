@@ -401,6 +401,15 @@ REFUSED = {
         (OLD["load"], "chunks = rows.map(tokenizer)"),
         "",
     ),
+    "the data is mapped in a helper": (
+        {
+            "helper": "def to_tokens(raw):\n    return raw.map(len)",
+            "mapping": "tokens = to_tokens(raw)\nchunks = tokens.map(cut)",
+        },
+        "'raw' to be mapped in main()",
+        ("return raw.map(len)", "chunks = tokens.map(cut)"),
+        "",
+    ),
     "nothing is loaded": (
         {"load": "raw = read(dargs.train_file)"},
         "found 0 names that load_dataset's result is bound to and that are mapped",
