@@ -95,7 +95,7 @@ class Script:
             if isinstance(n, ast.Assign) and n.value is call:
                 return [t.id for t in n.targets if isinstance(t, ast.Name)]
             if isinstance(n, ast.AnnAssign) and n.value is call:
-                return [n.target.id]
+                return [n.target.id] if isinstance(n.target, ast.Name) else []
         return []
 
     def bindings(self, name: str) -> list[ast.Name]:
@@ -261,7 +261,7 @@ class Script:
                 collect(base)
             for n in self.classes[cls].body:
                 if isinstance(n, ast.AnnAssign):
-                    out[n.target.id] = ast.dump(n)
+                    out[dotted(n.target)] = ast.dump(n)
 
         for cls in self.parsed():
             collect(cls)
