@@ -357,29 +357,36 @@ class Anchors:
         return names.pop()
 
     def _kept(self, name: str, calls: list[cst.Call], what: str) -> str:
-        """``name``; Refusal when main() binds it to what is made neither by the calls nor of it."""
-        others = [
-            n
-            for n in self.bindings(name)
-            if getattr(n, "value", None) not in calls
-            and not self._made_of_itself(n, name)
-            and not self._is_local(n)
-        ]
-        if others:
+        """``name``; Refusal when main() binds it to other things than the calls make."""
+        if others := self.other_bindings(name, calls):
             looked_for = f"{name!r} to be the {what} and nothing else"
             raise Refusal(looked_for, self.source.candidates(others))
         return name
 
-    def _made_of_itself(self, node: cst.CSTNode, name: str) -> bool:
-        """``name = f(name)``, ``name += …`` and the like?"""
-        plain = all(isinstance(t, cst.Name) for t in _targets(node))
-        reads = self.reads(name, self.main)
-        return plain and any(self.source.inside(r, node) for r in reads)
+    def other_bindings(self, name: str, calls: list[cst.Call]) -> list[cst.CSTNode]:
+        """Where main() binds ``name`` to what is made neither by the calls nor of itself."""
+        return [
+            n
+            for n in self.bindings(name)
+            if getattr(n, "value", None) not in calls
+            and not self._made_of_itself(n, name)
+            and not self._is_local(n, name)
+        ]
 
-    def _is_local(self, node: cst.CSTNode) -> bool:
-        """Does the node of main() stand in a definition or a comprehension?"""
+    def _made_of_itself(self, node: cst.CSTNode, name: str) -> bool:
+        """``name = f(name)``, ``name, other = f(name, other)``, ``name += …`` and the like?"""
+        alone = all(isinstance(t, cst.Name) for t in _targets(node))
+        made = alone or isinstance(getattr(node, "value", None), cst.Call)
+        return made and any(self.source.inside(r, node) for r in self.reads(name, self.main))
+
+    def _is_local(self, node: cst.CSTNode, name: str) -> bool:
+        """Is the ``name`` that the node binds not main()'s, but a definition's or comprehension's?"""
         above = list(self.source.ancestors(node))
-        return any(isinstance(n, _SCOPES) for n in above[: above.index(self.main)])
+        scopes = [n for n in above[: above.index(self.main)] if isinstance(n, _SCOPES)]
+        return bool(scopes) and not any(
+            isinstance(n, cst.Nonlocal) and name in {item.name.value for item in n.names}
+            for n in own_nodes(scopes[0])
+        )
 
     # -- the things a trainer is made of --------------------------------------------------------
 

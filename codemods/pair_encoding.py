@@ -103,6 +103,9 @@ def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
     between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])]
     if a.raw_datasets in {n for s in [*steps, *between] for n in a.bound(s)}:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", steps)
+    late = [n for n in a.other_bindings(a.raw_datasets, []) if patch.source.before(steps[-1], n)]
+    if late:
+        raise patch.refuse(f"{a.raw_datasets!r} to stay the loaded data, for prediction", late)
     changed = [n for s in [*between, *steps[-1:]] for n in patch.source.below(s) if _sets(a, n)]
     if changed:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", changed)
@@ -265,14 +268,9 @@ def _only_encoded_splits(patch: Patch, a: Anchors, outputs: list[str], doomed: l
     """Refuse a later ``encoded["test"]``: no such split is encoded."""
     for read in (r for name in a.aliases(outputs) for r in a.reads(name, a.main)):
         above = patch.source.parent(read)
-        if any(patch.source.inside(read, d) for d in doomed):
-            continue
-        if isinstance(above, cst.Attribute) and above.attr.value in CHANGES:
-            raise patch.refuse("the mapped data to stay as it is mapped", [above])
-        if not isinstance(above, cst.Subscript) or above.value is not read:
-            continue
-        index = above.slice[0].slice if len(above.slice) == 1 else None
-        split = string(index.value) if isinstance(index, cst.Index) else None
+        if any(patch.source.inside(read, d) for d in doomed) or isinstance(above, cst.Assign):
+            continue  # what it is assigned to is looked at in its turn
+        split = _split(patch, read, above)
         if split not in SPLITS:
             raise patch.refuse(
                 f"the mapped data to be asked for its splits {' and '.join(SPLITS)} only",
@@ -285,6 +283,17 @@ def _only_encoded_splits(patch: Patch, a: Anchors, outputs: list[str], doomed: l
                 [above],
                 "No other split is encoded than those the run is asked to use",
             )
+
+
+def _split(patch: Patch, read: cst.Name, above: cst.CSTNode) -> str | None:
+    """Which split a read of the mapped data asks for: ``data["x"]`` or ``"x" in data``."""
+    if isinstance(above, cst.Subscript) and above.value is read and len(above.slice) == 1:
+        index = above.slice[0].slice
+        is_set = isinstance(patch.source.parent(above), (cst.AssignTarget, cst.Del))
+        return string(index.value) if isinstance(index, cst.Index) and not is_set else None
+    if isinstance(above, cst.ComparisonTarget) and isinstance(above.operator, (cst.In, cst.NotIn)):
+        return string(patch.source.parent(above).left)
+    return None
 
 
 def _asked_for(patch: Patch, node: cst.CSTNode, flag: str) -> bool:

@@ -51,6 +51,11 @@ class Script:
         return list(_own(self.main))
 
     @cached_property
+    def top_own(self) -> list[ast.AST]:
+        """What runs at module level, and not in a definition."""
+        return list(_own(self.tree))
+
+    @cached_property
     def _main_reads(self) -> dict[str, list[ast.Name]]:
         out: dict[str, list[ast.Name]] = {}
         for n in self.main_nodes:
@@ -273,7 +278,7 @@ def _is_in(node: ast.AST, outer: ast.AST) -> bool:
     return start <= (node.lineno, node.col_offset) and (node.end_lineno, node.end_col_offset) <= end
 
 
-def _own(function: ast.FunctionDef) -> Iterator[ast.AST]:
+def _own(function: ast.FunctionDef | ast.Module) -> Iterator[ast.AST]:
     """What is in a function, and not in the functions and classes it defines."""
     stack: list[ast.AST] = list(function.body)
     while stack:

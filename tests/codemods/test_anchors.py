@@ -369,6 +369,7 @@ def test_a_class_used_otherwise_is_refused(config):
 NAMES = {
     "loaded twice": ("tokenizer", "tokenizer = AutoTokenizer.from_pretrained('b')"),
     "made of itself": ("tokenizer", "tokenizer = with_more_tokens(tokenizer)"),
+    "made with another": ("model", "model, tokenizer = with_chat(model, tokenizer)"),
     "a function's own": ("tokenizer", "def f():\n    tokenizer = None"),
     "a comprehension's own": ("tokenizer", "names = [tokenizer for tokenizer in ()]"),
     "the model made of itself": ("model", "model = torch.compile(model)"),
@@ -386,6 +387,10 @@ def test_a_name_that_stays_what_it_is(name, code):
 OTHER_THINGS = {
     "a value": ("tokenizer", "tokenizer = None"),
     "a function": ("tokenizer", "def tokenizer(text):\n    pass"),
+    "a function's, of main()'s name": (
+        "tokenizer",
+        "def f():\n    nonlocal tokenizer\n    tokenizer = None",
+    ),
     "a loop's": ("tokenizer", "for tokenizer in ():\n    pass"),
     "another model": ("model", "model = load('b')"),
     "arguments swapped": ("data_args", "margs, dargs = dargs, margs"),
@@ -397,8 +402,9 @@ OTHER_THINGS = {
 @pytest.mark.parametrize(("name", "code"), OTHER_THINGS.values(), ids=OTHER_THINGS)
 def test_a_name_for_other_things_too_is_refused(name, code):
     a = script(end=code)
-    line = render(OLD, {"end": code}).split("\n").index("    " + code.split("\n")[0]) + 1
-    refused("and nothing else", lambda: getattr(a, name), line)
+    lines = [line.strip() for line in render(OLD, {"end": code}).split("\n")]
+    found = code.split("\n")[-1 if "nonlocal" in code else 0].strip()
+    refused("and nothing else", lambda: getattr(a, name), lines.index(found) + 1)
 
 
 def test_aliases():

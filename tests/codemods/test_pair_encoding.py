@@ -258,12 +258,14 @@ TRANSFORMED = {
         words = raw.map(tokenizer)
         tokens = words.map(tokenizer)
         chunks = tokens.map(tokenizer)
-        print(words, tokens)
+        if targs.do_train and "train" in words:
+            print(tokens["train"])
         """,
         f"""
 
         words = tokens = chunks = {TO_TOKENS}
-        print(words, tokens)
+        if targs.do_train and "train" in words:
+            print(tokens["train"])
         """,
         OLD,
     ),
@@ -349,7 +351,7 @@ def test_other_names():
 def test_a_long_call_is_broken():
     names = [f"a_long_name_for_the_data_at_step_{i}" for i in range(3)]
     before = f"{names[0]} = raw.map(f)\n{names[1]} = {names[0]}.map(f)\nchunks = {names[1]}.map(f)"
-    read = f"\nprint({names[0]}, {names[1]})"
+    read = f"\nif targs.do_eval:\n    print({names[0]}['validation'], 'validation' in {names[1]})"
     check_transformed(
         pair_encoding,
         before + read,
@@ -542,9 +544,51 @@ REFUSED = {
     ),
     "a split is taken out of the mapped data": (
         {"splits": OLD["splits"] + '\nchunks.pop("validation")'},
-        "the mapped data to stay as it is mapped",
+        "the mapped data to be asked for its splits train and validation only",
         ('chunks.pop("validation")',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "a split of the mapped data is set": (
+        {"splits": OLD["splits"] + '\nif targs.do_train:\n    chunks["train"] = raw["train"]'},
+        "the mapped data to be asked for its splits train and validation only",
+        ('chunks["train"] = raw["train"]',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "whatever splits the mapped data has": (
+        {"splits": OLD["splits"] + "\nfor split in chunks:\n    print(split)"},
+        "the mapped data to be asked for its splits train and validation only",
+        ("for split in chunks:",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "how many splits the mapped data has": (
+        {"splits": OLD["splits"] + "\nprint(len(chunks))"},
+        "the mapped data to be asked for its splits train and validation only",
+        ("print(len(chunks))",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "is there a split, whatever the arguments": (
+        {"splits": OLD["splits"] + '\nassert "train" in chunks'},
+        "the split 'train' of the mapped data to be used under do_train only",
+        ('assert "train" in chunks',),
+        "No other split is encoded than those the run is asked to use",
+    ),
+    "the raw data's name is the mapped data's later": (
+        {"splits": OLD["splits"] + "\nraw = chunks"},
+        "'raw' to stay the loaded data, for prediction",
+        ("raw = chunks",),
         "",
+    ),
+    "a filter in between": (
+        {
+            "mapping": """
+            tokens = raw.map(tokenizer)
+            fewer = tokens.filter(len)
+            chunks = fewer.map(len)
+            """
+        },
+        "the mapped data to be asked for its splits train and validation only",
+        ("fewer = tokens.filter(len)",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
     ),
     "something else is loaded on the way": (
         {
@@ -690,16 +734,6 @@ UNVERIFIED = {
         },
         "nothing reads block_size any more",
     ),
-    "a filter in between keeps the second map": (
-        {
-            "mapping": """
-            tokens = raw.map(tokenizer)
-            fewer = tokens.filter(len)
-            chunks = fewer.map(len)
-            """
-        },
-        "nothing else maps the data",
-    ),
     "a split is mapped later": (
         {"splits": OLD["splits"] + '\nextra = raw["train"].map(len)'},
         "nothing else maps the data",
@@ -714,9 +748,9 @@ UNVERIFIED = {
             if targs.do_train:
                 chunks = raw.map(tokenizer)
             """,
-            "splits": "train_rows = chunks",
+            "splits": "if targs.do_train:\n    train_rows = chunks['train']",
         },
-        "the Trainer's train_dataset is a split of the encoded data",
+        "the Trainer's eval_dataset is a split of the encoded data",
     ),
 }
 
