@@ -103,7 +103,7 @@ def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
     between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])]
     if a.raw_datasets in {n for s in [*steps, *between] for n in a.bound(s)}:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", steps)
-    late = [n for n in a.other_bindings(a.raw_datasets, []) if patch.source.before(steps[-1], n)]
+    late = [n for n in a.other_bindings(a.raw_datasets, []) if patch.source.before(steps[0], n)]
     if late:
         raise patch.refuse(f"{a.raw_datasets!r} to stay the loaded data, for prediction", late)
     changed = [n for s in [*between, *steps[-1:]] for n in patch.source.below(s) if _sets(a, n)]
@@ -217,6 +217,7 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
                 if name not in mapped:
                     mapped.append(name)
     _only_from_map(patch, a, mapped, doomed)
+    _silent_afterwards(patch, a, seeds[-1])
     last = patch.source
     bound = set().union(*(a.bound(d) for d in doomed))
     read = set()
@@ -239,6 +240,15 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
     outputs = [n for n in mapped if n in read]
     _only_encoded_splits(patch, a, outputs, doomed)
     return outputs
+
+
+def _silent_afterwards(patch: Patch, a: Anchors, last: cst.BaseStatement) -> None:
+    """Refuse a message once the data is mapped: it tells of the outcome, and would be lost."""
+    source = patch.source
+    maps = [c for c in a.method_calls("map") if source.inside(c, last)]
+    said = [n for n in own_nodes(last) if isinstance(n, cst.Expr) and source.before(maps[0], n)]
+    if said:
+        raise patch.refuse("the statements that map the data to end with that", said)
 
 
 def _only_from_map(patch: Patch, a: Anchors, mapped: list[str], doomed: list) -> None:

@@ -590,6 +590,35 @@ REFUSED = {
         ("fewer = tokens.filter(len)",),
         "Teach encode_datasets in patches/prompt_response.py to encode that split too",
     ),
+    "a message about the mapped data": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                logger.info("mapped")
+            """
+        },
+        "the statements that map the data to end with that",
+        ('logger.info("mapped")',),
+        "",
+    ),
+    "the raw data's name is taken by a function": (
+        {
+            "mapping": """
+            tokens = raw.map(tokenizer)
+
+            def forget():
+                nonlocal raw
+                raw = None
+
+            forget()
+            chunks = tokens.map(cut)
+            """
+        },
+        "'raw' to stay the loaded data, for prediction",
+        ("raw = None",),
+        "",
+    ),
     "something else is loaded on the way": (
         {
             "mapping": """
