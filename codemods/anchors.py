@@ -6,7 +6,7 @@ bound to, the call that makes the Trainer. Nothing here knows a release, a line 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import libcst as cst
@@ -204,8 +204,15 @@ class Anchors:
                     self.source.candidates(self.method_calls(*_PARSES)),
                     "The parser's result is expected to be unpacked into three names",
                 )
+        out = {role: found.pop() for role, found in names.items()}
         calls = self.method_calls(*_PARSES)
-        return {r: self._kept(n.pop(), calls, f"{r} arguments") for r, n in names.items()}
+        whole = [t for c in calls for t in _targets(self.source.parent(c))]
+        parts = [
+            r for t in whole if isinstance(t, cst.Name) for r in self.reads(t.value, self.main)
+        ]
+        for role, name in out.items():
+            self._kept(name, calls, f"{role} arguments", parts)
+        return out
 
     @property
     def model_args(self) -> str:
@@ -356,9 +363,19 @@ class Anchors:
             )
         return names.pop()
 
-    def _kept(self, name: str, calls: list[cst.Call], what: str) -> str:
-        """``name``; Refusal when main() binds it to other things than the calls make."""
-        if others := self.other_bindings(name, calls):
+    def _kept(
+        self, name: str, calls: list[cst.Call], what: str, parts: Sequence[cst.Name] = ()
+    ) -> str:
+        """``name``; Refusal when main() binds it to other things than the calls make.
+
+        ``parts`` are reads of what holds several things that the calls make.
+        """
+        others = [
+            n
+            for n in self.other_bindings(name, calls)
+            if not any(self.source.inside(r, n) for r in parts)
+        ]
+        if others:
             looked_for = f"{name!r} to be the {what} and nothing else"
             raise Refusal(looked_for, self.source.candidates(others))
         return name

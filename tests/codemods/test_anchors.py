@@ -203,6 +203,13 @@ def test_names_of_both_shapes(base):
         "margs, dargs, targs, rest = parser.parse_args_into_dataclasses(None, True)",
         "parser = HfArgumentParser((TrainingArguments, DataOptions, ModelOptions))\n"
         "[targs, dargs, margs] = parser.parse_dict({})",
+        "parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))\n"
+        "if margs:\n    margs, dargs, targs = parser.parse_json_file('a')\n"
+        "else:\n    parsed = parser.parse_dict({})\n    margs, dargs, targs = parsed",
+        "parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))\n"
+        "if margs:\n    margs, dargs, targs = parser.parse_json_file('a')\n"
+        "else:\n    parsed = parser.parse_dict({})\n"
+        "    margs = parsed[0]\n    dargs = parsed[1]\n    targs = parsed[2]",
         "parser = HfArgumentParser((DataOptions, ModelOptions, Seq2SeqTrainingArguments))\n"
         "if margs:\n    (dargs, margs, targs) = parser.parse_yaml_file('a')\n"
         "else:\n    dargs, margs, targs = parser.parse_json_file('a')\n",
