@@ -20,6 +20,7 @@ GIVEN = (
     "data_collator",
     "compute_metrics",
     "preprocess_logits_for_metrics",
+    "callback_handler",
 )
 
 
@@ -32,7 +33,7 @@ def apply(patch: Patch) -> None:
 
 
 def verify(script: Script) -> None:
-    trainer = script.assigned(script.one_call("AdapterTrainer"))
+    trainer = script.aliases(script.assigned(script.one_call("AdapterTrainer")))
     later = [
         n
         for n in script.main_nodes

@@ -6,7 +6,7 @@ bound to, the call that makes the Trainer. Nothing here knows a release, a line 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 import libcst as cst
@@ -204,7 +204,15 @@ class Anchors:
                     self.source.candidates(self.method_calls(*_PARSES)),
                     "The parser's result is expected to be unpacked into three names",
                 )
-        return {role: found.pop() for role, found in names.items()}
+        out = {role: found.pop() for role, found in names.items()}
+        calls = self.method_calls(*_PARSES)
+        whole = [t for c in calls for t in _targets(self.source.parent(c))]
+        parts = [
+            r for t in whole if isinstance(t, cst.Name) for r in self.reads(t.value, self.main)
+        ]
+        for role, name in out.items():
+            self._kept(name, calls, f"{role} arguments", parts)
+        return out
 
     @property
     def model_args(self) -> str:
@@ -303,6 +311,17 @@ class Anchors:
         """What binds ``name`` in main(), in source order."""
         return self._bindings.get(name, [])
 
+    def aliases(self, names: list[str]) -> list[str]:
+        """``names``, and what main() calls the same things besides (``other = name``)."""
+        out = list(names)
+        for name in out:
+            for read in self.reads(name, self.main):
+                above = self.source.parent(read)
+                if isinstance(above, (cst.Assign, cst.AnnAssign, cst.NamedExpr)):
+                    found = [t.value for target in _targets(above) for t in _names_in(target)]
+                    out += [t for t in found if t not in out]
+        return out
+
     def is_read(self, name: cst.Name) -> bool:
         above = self.source.parent(name)
         if isinstance(above, cst.Attribute):
@@ -343,6 +362,48 @@ class Anchors:
                 self.source.candidates(calls or near),
             )
         return names.pop()
+
+    def _kept(
+        self, name: str, calls: list[cst.Call], what: str, parts: Sequence[cst.Name] = ()
+    ) -> str:
+        """``name``; Refusal when main() binds it to other things than the calls make.
+
+        ``parts`` are reads of what holds several things that the calls make.
+        """
+        others = [
+            n
+            for n in self.other_bindings(name, calls)
+            if not any(self.source.inside(r, n) for r in parts)
+        ]
+        if others:
+            looked_for = f"{name!r} to be the {what} and nothing else"
+            raise Refusal(looked_for, self.source.candidates(others))
+        return name
+
+    def other_bindings(self, name: str, calls: list[cst.Call]) -> list[cst.CSTNode]:
+        """Where main() binds ``name`` to what is made neither by the calls nor of itself."""
+        return [
+            n
+            for n in self.bindings(name)
+            if getattr(n, "value", None) not in calls
+            and not self._made_of_itself(n, name)
+            and not self._is_local(n, name)
+        ]
+
+    def _made_of_itself(self, node: cst.CSTNode, name: str) -> bool:
+        """``name = f(name)``, ``name, other = f(name, other)``, ``name += …`` and the like?"""
+        alone = all(isinstance(t, cst.Name) for t in _targets(node))
+        made = alone or isinstance(getattr(node, "value", None), cst.Call)
+        return made and any(self.source.inside(r, node) for r in self.reads(name, self.main))
+
+    def _is_local(self, node: cst.CSTNode, name: str) -> bool:
+        """Is the ``name`` that the node binds not main()'s, but a definition's or comprehension's?"""
+        above = list(self.source.ancestors(node))
+        scopes = [n for n in above[: above.index(self.main)] if isinstance(n, _SCOPES)]
+        return bool(scopes) and not any(
+            isinstance(n, cst.Nonlocal) and name in {item.name.value for item in n.names}
+            for n in own_nodes(scopes[0])
+        )
 
     # -- the things a trainer is made of --------------------------------------------------------
 
@@ -388,9 +449,9 @@ class Anchors:
 
     @cached_property
     def tokenizer(self) -> str:
-        return self._one_target(
-            self.loads("AutoTokenizer"), "tokenizer", self.method_calls("from_pretrained")
-        )
+        calls = self.loads("AutoTokenizer")
+        name = self._one_target(calls, "tokenizer", self.method_calls("from_pretrained"))
+        return self._kept(name, calls, "tokenizer")
 
     @cached_property
     def model_loads(self) -> list[cst.Call]:
@@ -405,7 +466,8 @@ class Anchors:
 
     @cached_property
     def model(self) -> str:
-        return self._one_target(self.model_loads, "model", [])
+        name = self._one_target(self.model_loads, "model", [])
+        return self._kept(name, self.model_loads, "model")
 
     @cached_property
     def trainer_call(self) -> cst.Call:
@@ -416,7 +478,8 @@ class Anchors:
 
     @cached_property
     def trainer(self) -> str:
-        return self.target_of(self.trainer_call, "Trainer")
+        name = self.target_of(self.trainer_call, "Trainer")
+        return self._kept(name, [self.trainer_call], "Trainer")
 
     @cached_property
     def raw_datasets(self) -> str:

@@ -15,6 +15,7 @@ from .patch import Patch
 from .script import Script, dotted
 
 OLD, NEW = "AutoModelForCausalLM", "AutoModel"
+LOADS = ("from_pretrained", "from_config")
 
 
 def apply(patch: Patch) -> None:
@@ -42,10 +43,28 @@ def _is_ours(patch: Patch, alias: cst.ImportAlias) -> bool:
     return isinstance(above, cst.ImportFrom) and dotted_node(above.module) == "transformers"
 
 
+def _is_known(script: Script) -> None:
+    """Is the class imported where the model is loaded, and what it is there?"""
+    inside = [n for n in script.main_own if _imports(n)]
+    loads = [c for m in LOADS for c in script.calls(f"{NEW}.{m}", script.main)]
+    plain = [c for c in loads if dotted(c.func).partition(".")[0] == NEW]
+    known = inside or [n for n in script.top_own if _imports(n)]
+    script.require(known or not plain, f"{NEW} is imported where it loads the model", *plain)
+    late = [n for n in inside for c in plain if n.lineno > c.lineno or n not in script.main.body]
+    promise = f"{NEW} is transformers' own where it loads the model"
+    script.require(not late and not script.bindings(NEW), promise, *late, *script.bindings(NEW))
+
+
+def _imports(node: ast.AST) -> bool:
+    names = [a.asname or a.name for a in getattr(node, "names", ()) if isinstance(a, ast.alias)]
+    return isinstance(node, ast.ImportFrom) and NEW in names
+
+
 def verify(script: Script) -> None:
     script.require(script.calls(f"{NEW}.from_pretrained", script.main), f"{NEW} loads the model")
     left = [n for n in script.all if isinstance(n, (ast.Name, ast.Attribute)) and OLD in dotted(n)]
     script.require(not left, f"{OLD} is not used", *left)
+    _is_known(script)
     imported = [
         n
         for n in script.all

@@ -36,7 +36,17 @@ ASKS = (
     "iter",
 )
 CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
-SPLITS = ("train", "validation")  # those that encode_datasets encodes
+SPLITS = {"train": "do_train", "validation": "do_eval"}  # what encode_datasets encodes, and when
+MORE_THAN_BINDS = (
+    cst.Return,
+    cst.Raise,
+    cst.Assert,
+    cst.Del,
+    cst.Global,
+    cst.Nonlocal,
+    cst.Await,
+    cst.Yield,
+)
 LOGS = ("debug", "info", "warning", "warning_once", "warn", "error")
 
 
@@ -86,9 +96,16 @@ def _mapping_steps(patch: Patch, a: Anchors) -> list[cst.BaseStatement]:
             for c in maps:
                 derived.add(a.target_of(c, "mapped data"))
             steps.append(step)
-    between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])] if steps else []
+    if not steps:
+        raise patch.refuse(
+            f"{a.raw_datasets!r} to be mapped in {a.main.name.value}()", a.method_calls("map")
+        )
+    between = a.body[a.body.index(steps[0]) : a.body.index(steps[-1])]
     if a.raw_datasets in {n for s in [*steps, *between] for n in a.bound(s)}:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", steps)
+    late = [n for n in a.other_bindings(a.raw_datasets, []) if patch.source.before(steps[0], n)]
+    if late:
+        raise patch.refuse(f"{a.raw_datasets!r} to stay the loaded data, for prediction", late)
     changed = [n for s in [*between, *steps[-1:]] for n in patch.source.below(s) if _sets(a, n)]
     if changed:
         raise patch.refuse(f"{a.raw_datasets!r} to stay as loaded while it is mapped", changed)
@@ -143,17 +160,19 @@ def _only_binds(a: Anchors, step: cst.BaseStatement) -> bool:
     if isinstance(step, cst.FunctionDef):
         return not step.decorators
     for node in own_nodes(step):
-        if isinstance(node, (cst.Return, cst.Del, cst.Global, cst.Nonlocal, cst.Await, cst.Yield)):
+        if isinstance(node, MORE_THAN_BINDS):
             return False
         if isinstance(node, cst.Expr) and not _is_log(node.value):
             return False
-        if isinstance(node, cst.Call) and _may_change(a, node):
+        if isinstance(node, cst.Call) and (_may_change(a, node) or _loads(a, node)):
             return False
         if isinstance(node, cst.AssignTarget) and not isinstance(
             node.target, (cst.Name, cst.Tuple)
         ):
             return False
-        if isinstance(node, cst.AugAssign) and not isinstance(node.target, cst.Name):
+        if isinstance(node, (cst.AugAssign, cst.AnnAssign)) and not isinstance(
+            node.target, cst.Name
+        ):
             return False
     return True
 
@@ -170,6 +189,14 @@ def _may_change(a: Anchors, call: cst.Call) -> bool:
         return False
     handed = any(dotted(arg.value) in known for arg in call.args)
     return handed and dotted(call.func) not in ASKS
+
+
+def _loads(a: Anchors, call: cst.Call) -> bool:
+    """Does the call load something that others may use?"""
+    is_method = isinstance(call.func, cst.Attribute)
+    return call in a.calls_to("datasets.load_dataset") or (
+        is_method and call.func.attr.value in ("from_pretrained", "from_config")
+    )
 
 
 def _is_log(node: cst.BaseExpression) -> bool:
@@ -190,6 +217,7 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
                 if name not in mapped:
                     mapped.append(name)
     _only_from_map(patch, a, mapped, doomed)
+    _silent_afterwards(patch, a, seeds[-1])
     last = patch.source
     bound = set().union(*(a.bound(d) for d in doomed))
     read = set()
@@ -212,6 +240,15 @@ def _outputs(patch: Patch, a: Anchors, seeds: list, doomed: list) -> list[str]:
     outputs = [n for n in mapped if n in read]
     _only_encoded_splits(patch, a, outputs, doomed)
     return outputs
+
+
+def _silent_afterwards(patch: Patch, a: Anchors, last: cst.BaseStatement) -> None:
+    """Refuse a message once the data is mapped: it tells of the outcome, and would be lost."""
+    source = patch.source
+    maps = [c for c in a.method_calls("map") if source.inside(c, last)]
+    said = [n for n in own_nodes(last) if isinstance(n, cst.Expr) and source.before(maps[0], n)]
+    if said:
+        raise patch.refuse("the statements that map the data to end with that", said)
 
 
 def _only_from_map(patch: Patch, a: Anchors, mapped: list[str], doomed: list) -> None:
@@ -239,19 +276,40 @@ def _only_from_map(patch: Patch, a: Anchors, mapped: list[str], doomed: list) ->
 
 def _only_encoded_splits(patch: Patch, a: Anchors, outputs: list[str], doomed: list) -> None:
     """Refuse a later ``encoded["test"]``: no such split is encoded."""
-    for read in (r for name in outputs for r in a.reads(name, a.main)):
+    for read in (r for name in a.aliases(outputs) for r in a.reads(name, a.main)):
         above = patch.source.parent(read)
-        if not isinstance(above, cst.Subscript) or above.value is not read:
-            continue
-        if any(patch.source.inside(read, d) for d in doomed):
-            continue
-        index = above.slice[0].slice if len(above.slice) == 1 else None
-        if not isinstance(index, cst.Index) or string(index.value) not in SPLITS:
+        if any(patch.source.inside(read, d) for d in doomed) or isinstance(above, cst.Assign):
+            continue  # what it is assigned to is looked at in its turn
+        split = _split(patch, read, above)
+        if split not in SPLITS:
             raise patch.refuse(
                 f"the mapped data to be asked for its splits {' and '.join(SPLITS)} only",
                 [above],
                 "Teach encode_datasets in patches/prompt_response.py to encode that split too",
             )
+        if not _asked_for(patch, above, SPLITS[split]):
+            raise patch.refuse(
+                f"the split {split!r} of the mapped data to be used under {SPLITS[split]} only",
+                [above],
+                "No other split is encoded than those the run is asked to use",
+            )
+
+
+def _split(patch: Patch, read: cst.Name, above: cst.CSTNode) -> str | None:
+    """Which split a read of the mapped data asks for: ``data["x"]`` or ``"x" in data``."""
+    if isinstance(above, cst.Subscript) and above.value is read and len(above.slice) == 1:
+        index = above.slice[0].slice
+        is_set = isinstance(patch.source.parent(above), (cst.AssignTarget, cst.Del))
+        return string(index.value) if isinstance(index, cst.Index) and not is_set else None
+    if isinstance(above, cst.ComparisonTarget) and isinstance(above.operator, (cst.In, cst.NotIn)):
+        return string(patch.source.parent(above).left)
+    return None
+
+
+def _asked_for(patch: Patch, node: cst.CSTNode, flag: str) -> bool:
+    """Does the node run only where a test of the argument ``flag`` says so?"""
+    tests = [n.test for n in patch.source.ancestors(node) if isinstance(n, (cst.If, cst.IfExp))]
+    return any(flag in patch.source.code(test) for test in tests)
 
 
 def verify(script: Script) -> None:
@@ -264,14 +322,24 @@ def verify(script: Script) -> None:
             b for b in script.bindings(name) if not call.lineno - 1 <= b.lineno <= call.end_lineno
         ]
         script.require(not again, f"{name} is bound once, to the encoded data", *again)
+    known = sorted(script.aliases(names))
+    changed = [
+        n
+        for n in script.main_nodes
+        if (isinstance(n, ast.Attribute) and _name(n.value) in known and n.attr in CHANGES)
+        or (isinstance(n, ast.Subscript) and _name(n.value) in known and not _is_read(n))
+    ]
+    script.require(not changed, "the encoded data stays as it is encoded", *changed)
     others = [
         n
         for n in script.main_nodes
         if isinstance(n, ast.Subscript)
-        and _name(n.value) in names
-        and not any(_is_split(n, names, split) for split in ("train", "validation"))
+        and _name(n.value) in known
+        and not any(_is_split(n, known, split) for split in ("train", "validation"))
     ]
     script.require(not others, "only the splits that are encoded are asked for", *others)
+    late = [n for n in script.sets(*SPLITS.values()) if n.lineno > call.lineno]
+    script.require(not late, "which splits are needed is settled before they are encoded", *late)
     maps = [c for c in script.calls("map", script.main) if isinstance(c.func, ast.Attribute)]
     script.require(not maps, "nothing else maps the data", *maps)
     left = [
@@ -300,6 +368,10 @@ def verify(script: Script) -> None:
 
 def _name(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
+
+
+def _is_read(node: ast.Subscript) -> bool:
+    return isinstance(node.ctx, ast.Load)
 
 
 def _is_split(node: ast.AST, names: list[str], split: str) -> bool:

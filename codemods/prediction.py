@@ -45,6 +45,8 @@ def verify(script: Script) -> None:
         "prediction runs if and only if --do_predict",
         step,
     )
+    replaced = script.sets("do_predict")
+    script.require(not replaced, "the user's do_predict is not replaced", *replaced)
     late = [c for c in script.calls("train", script.main) if c.lineno > call.lineno]
     late += [c for c in script.calls("evaluate", script.main) if c.lineno > call.lineno]
     script.require(not late, "prediction comes after training and evaluation", *late)

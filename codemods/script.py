@@ -7,7 +7,7 @@ the anchors or the edits that made it.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 
 from .refusal import Candidate, Refusal
@@ -49,6 +49,11 @@ class Script:
     def main_own(self) -> list[ast.AST]:
         """What is in main() itself, and not in what it defines."""
         return list(_own(self.main))
+
+    @cached_property
+    def top_own(self) -> list[ast.AST]:
+        """What runs at module level, and not in a definition."""
+        return list(_own(self.tree))
 
     @cached_property
     def _main_reads(self) -> dict[str, list[ast.Name]]:
@@ -95,15 +100,52 @@ class Script:
             if isinstance(n, ast.Assign) and n.value is call:
                 return [t.id for t in n.targets if isinstance(t, ast.Name)]
             if isinstance(n, ast.AnnAssign) and n.value is call:
-                return [n.target.id]
+                return [n.target.id] if isinstance(n.target, ast.Name) else []
         return []
 
     def bindings(self, name: str) -> list[ast.Name]:
-        return [
-            n
+        return list(self._stores.get(name, ()))
+
+    @cached_property
+    def _stores(self) -> dict[str, list[ast.Name]]:
+        """Name → where main() binds or deletes it."""
+        out: dict[str, list[ast.Name]] = {}
+        for n in self.main_nodes:
+            if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load):
+                out.setdefault(n.id, []).append(n)
+        return out
+
+    def aliases(self, names: Iterable[str]) -> set[str]:
+        """``names``, and what main() calls the same things besides (``other = name``)."""
+        out = set(names)
+        plain = [
+            ({dotted(t) for t in getattr(n, "targets", None) or [n.target]}, n.value.id)
             for n in self.main_nodes
-            if isinstance(n, ast.Name) and n.id == name and not isinstance(n.ctx, ast.Load)
+            if isinstance(n, (ast.Assign, ast.AnnAssign, ast.NamedExpr))
+            and isinstance(n.value, ast.Name)
         ]
+        while more := {t for targets, value in plain if value in out for t in targets} - out:
+            out |= more
+        return out
+
+    def sets(self, *names: str) -> list[ast.AST]:
+        """Where main() sets an attribute of that name, whatever it is an attribute of."""
+        return [n for n in self.main_nodes if _attribute_set(n) in names]
+
+    def is_bound(self, name: str, node: ast.AST) -> bool:
+        """Has main() bound its ``name`` on every way to ``node``? Loops are taken to run."""
+        stores, bound, block = self._stores.get(name, ()), False, self.main.body
+        first = min((n.lineno for n in stores), default=0)
+        while block:
+            steps, block = block, None
+            for step in steps:
+                if _is_in(node, step):
+                    bound = bound or (isinstance(step, (ast.For, ast.With)) and _head(step, stores))
+                    block = next((b for b in _blocks(step) if _holds(b, node)), None)
+                    break
+                if step.end_lineno >= first:
+                    bound = _after(step, stores, bound)
+        return bound
 
     def keywords(self, call: ast.Call) -> dict[str, ast.expr]:
         """A call's keywords, those out of ``**dict`` displays included."""
@@ -184,7 +226,7 @@ class Script:
         return {name for c in calls for name in self.assigned(c)}
 
     def given(self, call: ast.Call, promise: str, *expected: str | set[str]) -> None:
-        """Require that a call has just these names for arguments, in this order."""
+        """Require that a call has just these names for arguments, in this order, all bound."""
         names = [dotted(a) for a in call.args]
         right = len(names) == len(expected) and not call.keywords
         right = right and all(
@@ -192,6 +234,9 @@ class Script:
             for name, want in zip(names, expected, strict=False)
         )
         self.require(right, promise, call)
+        unbound = [n for n in names if n in self._stores and not self.is_bound(n, call)]
+        bound = f"{', '.join(unbound)} is bound wherever {dotted(call.func)} is given it"
+        self.require(not unbound, bound, call)
 
     def argument_class(self, field: str) -> str:
         found = [c for c in self.parsed() if c in self.classes and self.field(c, field)]
@@ -221,7 +266,7 @@ class Script:
                 collect(base)
             for n in self.classes[cls].body:
                 if isinstance(n, ast.AnnAssign):
-                    out[n.target.id] = ast.dump(n)
+                    out[dotted(n.target)] = ast.dump(n)
 
         for cls in self.parsed():
             collect(cls)
@@ -233,7 +278,7 @@ def _is_in(node: ast.AST, outer: ast.AST) -> bool:
     return start <= (node.lineno, node.col_offset) and (node.end_lineno, node.end_col_offset) <= end
 
 
-def _own(function: ast.FunctionDef) -> Iterator[ast.AST]:
+def _own(function: ast.FunctionDef | ast.Module) -> Iterator[ast.AST]:
     """What is in a function, and not in the functions and classes it defines."""
     stack: list[ast.AST] = list(function.body)
     while stack:
@@ -241,6 +286,61 @@ def _own(function: ast.FunctionDef) -> Iterator[ast.AST]:
         yield node
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
             stack += ast.iter_child_nodes(node)
+
+
+def _attribute_set(node: ast.AST) -> str:
+    """``b`` of ``a.b = …`` and of ``setattr(a, "b", …)``."""
+    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+        return node.attr
+    if isinstance(node, ast.Call) and dotted(node.func) == "setattr" and len(node.args) > 1:
+        return getattr(node.args[1], "value", "")
+    return ""
+
+
+def _blocks(step: ast.stmt) -> list[list[ast.stmt]]:
+    """The blocks of a statement that run where it stands (not those of a definition)."""
+    if isinstance(step, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return []
+    blocks = [getattr(step, part, None) or [] for part in ("body", "orelse", "finalbody")]
+    return [*blocks, *(h.body for h in getattr(step, "handlers", ()))]
+
+
+def _holds(block: list[ast.stmt], node: ast.AST) -> bool:
+    return any(_is_in(node, s) for s in block)
+
+
+def _head(step: ast.For | ast.With, stores: Iterable[ast.Name]) -> bool:
+    """Does the first line of a loop or a with statement bind the name?"""
+    return any(_is_in(n, step) and not any(_holds(b, n) for b in _blocks(step)) for n in stores)
+
+
+def _after(step: ast.stmt, stores: Iterable[ast.Name], bound: bool) -> bool:
+    """Is the name with these bindings bound after ``step``, if it ``bound`` was before?
+
+    What ends the run or the loop is as good as binding it: nothing follows.
+    """
+    if isinstance(step, (ast.Return, ast.Raise, ast.Break, ast.Continue)):
+        return True
+    inside = [n for n in stores if step.lineno <= n.lineno <= step.end_lineno]
+    if bound and not inside:
+        return True
+    if isinstance(step, ast.If):
+        return all(_through(b, stores, bound) for b in (step.body, step.orelse))
+    if not inside:
+        return bound
+    if isinstance(step, (ast.For, ast.While, ast.With, ast.Try)):
+        bound = bound or (isinstance(step, (ast.For, ast.With)) and _head(step, inside))
+        return _through([*step.body, *getattr(step, "orelse", ())], inside, bound)
+    if isinstance(step, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        name = inside[0].id
+        return bound or any(isinstance(n, ast.Nonlocal) and name in n.names for n in walk(step))
+    return not isinstance(inside[-1].ctx, ast.Del)
+
+
+def _through(block: list[ast.stmt], stores: Iterable[ast.Name], bound: bool) -> bool:
+    for step in block:
+        bound = _after(step, stores, bound)
+    return bound
 
 
 def _called(func: ast.AST) -> str:

@@ -81,11 +81,7 @@ def verify(script: Script) -> None:
         values = values or [own.value]
         is_true = isinstance(values[0], ast.Constant) and values[0].value is True
         script.require(is_true, f"{KEY} defaults to True", own)
-        replaced = [
-            n
-            for n in script.main_nodes
-            if isinstance(n, ast.Attribute) and n.attr == KEY and isinstance(n.ctx, ast.Store)
-        ]
+        replaced = script.sets(KEY)
         script.require(not replaced, f"the user's {KEY} is not replaced", *replaced)
     for cls in (*LOADERS, "AutoModel", "AutoModelForCausalLM"):
         calls = [

@@ -164,7 +164,7 @@ def test_verify_refuses_a_class_that_is_called_the_same():
     check_unverified(
         adapter_trainer,
         "no other Trainer is made",
-        end='from trl import Trainer as SftTrainer\ntrainer = trl.Trainer("more")',
+        end='from trl import Trainer as SftTrainer\nother = trl.Trainer("more")',
     )
 
 
@@ -189,6 +189,14 @@ CAUGHT = {
     ),
     "its data is replaced": (
         FINISHED["trainer"] + "\nif targs.do_eval:\n    trainer.eval_dataset = raw",
+        "nothing replaces what the Trainer was given",
+    ),
+    "its data is replaced under another name": (
+        FINISHED["trainer"] + "\ncoach = trainer\ncoach.train_dataset = raw",
+        "nothing replaces what the Trainer was given",
+    ),
+    "its callbacks are replaced": (
+        FINISHED["trainer"] + "\ntrainer.callback_handler = None",
         "nothing replaces what the Trainer was given",
     ),
     "named, not called": ("trainer = AdapterTrainer", "AdapterTrainer is called once in main()"),

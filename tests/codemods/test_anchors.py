@@ -203,6 +203,13 @@ def test_names_of_both_shapes(base):
         "margs, dargs, targs, rest = parser.parse_args_into_dataclasses(None, True)",
         "parser = HfArgumentParser((TrainingArguments, DataOptions, ModelOptions))\n"
         "[targs, dargs, margs] = parser.parse_dict({})",
+        "parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))\n"
+        "if margs:\n    margs, dargs, targs = parser.parse_json_file('a')\n"
+        "else:\n    parsed = parser.parse_dict({})\n    margs, dargs, targs = parsed",
+        "parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))\n"
+        "if margs:\n    margs, dargs, targs = parser.parse_json_file('a')\n"
+        "else:\n    parsed = parser.parse_dict({})\n"
+        "    margs = parsed[0]\n    dargs = parsed[1]\n    targs = parsed[2]",
         "parser = HfArgumentParser((DataOptions, ModelOptions, Seq2SeqTrainingArguments))\n"
         "if margs:\n    (dargs, margs, targs) = parser.parse_yaml_file('a')\n"
         "else:\n    dargs, margs, targs = parser.parse_json_file('a')\n",
@@ -364,6 +371,52 @@ def test_a_class_used_otherwise_is_refused(config):
         Refusal, match=r"every use of transformers\.AutoConfig to be a call that lo"
     ):
         a.loads("AutoConfig")
+
+
+NAMES = {
+    "loaded twice": ("tokenizer", "tokenizer = AutoTokenizer.from_pretrained('b')"),
+    "made of itself": ("tokenizer", "tokenizer = with_more_tokens(tokenizer)"),
+    "made with another": ("model", "model, tokenizer = with_chat(model, tokenizer)"),
+    "a function's own": ("tokenizer", "def f():\n    tokenizer = None"),
+    "a comprehension's own": ("tokenizer", "names = [tokenizer for tokenizer in ()]"),
+    "the model made of itself": ("model", "model = torch.compile(model)"),
+    "arguments made of themselves": ("training_args", "targs = replace(targs, seed=1)"),
+    "the Trainer made of itself": ("trainer", "trainer = accelerator.prepare(trainer)"),
+}
+
+
+@pytest.mark.parametrize(("name", "code"), NAMES.values(), ids=NAMES)
+def test_a_name_that_stays_what_it_is(name, code):
+    known = {"training_args": "targs"}
+    assert getattr(script(end=code), name) == known.get(name, name)
+
+
+OTHER_THINGS = {
+    "a value": ("tokenizer", "tokenizer = None"),
+    "a function": ("tokenizer", "def tokenizer(text):\n    pass"),
+    "a function's, of main()'s name": (
+        "tokenizer",
+        "def f():\n    nonlocal tokenizer\n    tokenizer = None",
+    ),
+    "a loop's": ("tokenizer", "for tokenizer in ():\n    pass"),
+    "another model": ("model", "model = load('b')"),
+    "arguments swapped": ("data_args", "margs, dargs = dargs, margs"),
+    "no arguments": ("training_args", "targs = None"),
+    "another Trainer": ("trainer", "trainer = None"),
+}
+
+
+@pytest.mark.parametrize(("name", "code"), OTHER_THINGS.values(), ids=OTHER_THINGS)
+def test_a_name_for_other_things_too_is_refused(name, code):
+    a = script(end=code)
+    lines = [line.strip() for line in render(OLD, {"end": code}).split("\n")]
+    found = code.split("\n")[-1 if "nonlocal" in code else 0].strip()
+    refused("and nothing else", lambda: getattr(a, name), lines.index(found) + 1)
+
+
+def test_aliases():
+    a = script(end="x = y = trainer\nz: T = x\nw = (v := z)\nu = f(w)\nt = trainer.model")
+    assert set(a.aliases(["trainer"])) == {"trainer", "x", "y", "z", "v"}
 
 
 def test_one():

@@ -7,6 +7,7 @@ import pytest
 from codemods import auto_model
 from tests.codemods.helpers import (
     BASES,
+    FINISHED,
     NEW,
     OLD,
     apply,
@@ -283,6 +284,25 @@ CAUGHT = {
         {"imports": OLD["imports"].replace("Trainer,", "AutoModel,", 1)},
         "AutoModelForCausalLM is not imported",
     ),
+    "imported in main(), too late": (
+        {"train": "from transformers import AutoModel"},
+        "AutoModel is transformers' own where it loads the model",
+    ),
+    "imported in main(), perhaps": (
+        {"load": "if margs:\n    from transformers import AutoModel\n" + OLD["load"]},
+        "AutoModel is transformers' own where it loads the model",
+    ),
+    "imported elsewhere": (
+        {
+            "imports": FINISHED["imports"].replace("    AutoModel,\n", ""),
+            "helper": "def helper():\n    from transformers import AutoModel",
+        },
+        "AutoModel is imported where it loads the model",
+    ),
+    "a local of its name": (
+        {"end": "AutoModel = None"},
+        "AutoModel is transformers' own where it loads the model",
+    ),
     "imported by another name": (
         {"load": "from transformers import AutoModelForCausalLM as Model\nraw = load_dataset('a')"},
         "AutoModelForCausalLM is not imported",
@@ -300,3 +320,15 @@ def test_verify_catches(spoilt, promise):
 )
 def test_verify_accepts(model):
     check_accepted(auto_model, model=model)
+
+
+@pytest.mark.parametrize(
+    "filled",
+    [
+        {"load": "from transformers import AutoModel\n" + OLD["load"]},
+        {"helper": "try:\n    from transformers import AutoModel\nexcept ImportError:\n    raise"},
+    ],
+)
+def test_verify_accepts_an_import(filled):
+    imports = FINISHED["imports"].replace("    AutoModel,\n", "")
+    check_accepted(auto_model, imports=imports, **filled)

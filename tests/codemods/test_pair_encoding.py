@@ -258,12 +258,14 @@ TRANSFORMED = {
         words = raw.map(tokenizer)
         tokens = words.map(tokenizer)
         chunks = tokens.map(tokenizer)
-        print(words, tokens)
+        if targs.do_train and "train" in words:
+            print(tokens["train"])
         """,
         f"""
 
         words = tokens = chunks = {TO_TOKENS}
-        print(words, tokens)
+        if targs.do_train and "train" in words:
+            print(tokens["train"])
         """,
         OLD,
     ),
@@ -349,7 +351,7 @@ def test_other_names():
 def test_a_long_call_is_broken():
     names = [f"a_long_name_for_the_data_at_step_{i}" for i in range(3)]
     before = f"{names[0]} = raw.map(f)\n{names[1]} = {names[0]}.map(f)\nchunks = {names[1]}.map(f)"
-    read = f"\nprint({names[0]}, {names[1]})"
+    read = f"\nif targs.do_eval:\n    print({names[0]}['validation'], 'validation' in {names[1]})"
     check_transformed(
         pair_encoding,
         before + read,
@@ -399,6 +401,15 @@ REFUSED = {
         {"mapping": "rows = raw\nchunks = rows.map(tokenizer)"},
         "found 0 names that load_dataset's result is bound to and that are mapped",
         (OLD["load"], "chunks = rows.map(tokenizer)"),
+        "",
+    ),
+    "the data is mapped in a helper": (
+        {
+            "helper": "def to_tokens(raw):\n    return raw.map(len)",
+            "mapping": "tokens = to_tokens(raw)\nchunks = tokens.map(cut)",
+        },
+        "'raw' to be mapped in main()",
+        ("return raw.map(len)", "chunks = tokens.map(cut)"),
         "",
     ),
     "nothing is loaded": (
@@ -513,6 +524,138 @@ REFUSED = {
         ("other_rows = chunks[dargs.split]",),
         "Teach encode_datasets in patches/prompt_response.py to encode that split too",
     ),
+    "a split that is not encoded, by another name": (
+        {"splits": OLD["splits"] + '\nrows = chunks\ntest_rows = rows["test"]'},
+        "the mapped data to be asked for its splits train and validation only",
+        ('test_rows = rows["test"]',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "a split that is used whatever the arguments": (
+        {"splits": OLD["splits"] + '\nsome_rows = chunks["train"]'},
+        "the split 'train' of the mapped data to be used under do_train only",
+        ('some_rows = chunks["train"]',),
+        "No other split is encoded than those the run is asked to use",
+    ),
+    "a split that is used for another reason": (
+        {"splits": OLD["splits"] + '\nif targs.do_train:\n    rows = chunks["validation"]'},
+        "the split 'validation' of the mapped data to be used under do_eval only",
+        ('rows = chunks["validation"]',),
+        "No other split is encoded than those the run is asked to use",
+    ),
+    "a split is taken out of the mapped data": (
+        {"splits": OLD["splits"] + '\nchunks.pop("validation")'},
+        "the mapped data to be asked for its splits train and validation only",
+        ('chunks.pop("validation")',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "a split of the mapped data is set": (
+        {"splits": OLD["splits"] + '\nif targs.do_train:\n    chunks["train"] = raw["train"]'},
+        "the mapped data to be asked for its splits train and validation only",
+        ('chunks["train"] = raw["train"]',),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "whatever splits the mapped data has": (
+        {"splits": OLD["splits"] + "\nfor split in chunks:\n    print(split)"},
+        "the mapped data to be asked for its splits train and validation only",
+        ("for split in chunks:",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "how many splits the mapped data has": (
+        {"splits": OLD["splits"] + "\nprint(len(chunks))"},
+        "the mapped data to be asked for its splits train and validation only",
+        ("print(len(chunks))",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "is there a split, whatever the arguments": (
+        {"splits": OLD["splits"] + '\nassert "train" in chunks'},
+        "the split 'train' of the mapped data to be used under do_train only",
+        ('assert "train" in chunks',),
+        "No other split is encoded than those the run is asked to use",
+    ),
+    "the raw data's name is the mapped data's later": (
+        {"splits": OLD["splits"] + "\nraw = chunks"},
+        "'raw' to stay the loaded data, for prediction",
+        ("raw = chunks",),
+        "",
+    ),
+    "a filter in between": (
+        {
+            "mapping": """
+            tokens = raw.map(tokenizer)
+            fewer = tokens.filter(len)
+            chunks = fewer.map(len)
+            """
+        },
+        "the mapped data to be asked for its splits train and validation only",
+        ("fewer = tokens.filter(len)",),
+        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
+    ),
+    "a message about the mapped data": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                logger.info("mapped")
+            """
+        },
+        "the statements that map the data to end with that",
+        ('logger.info("mapped")',),
+        "",
+    ),
+    "the raw data's name is taken by a function": (
+        {
+            "mapping": """
+            tokens = raw.map(tokenizer)
+
+            def forget():
+                nonlocal raw
+                raw = None
+
+            forget()
+            chunks = tokens.map(cut)
+            """
+        },
+        "'raw' to stay the loaded data, for prediction",
+        ("raw = None",),
+        "",
+    ),
+    "something else is loaded on the way": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                more = load_dataset("more")
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("with targs.main_process_first():",),
+        "",
+    ),
+    "a check that fails on the way": (
+        {
+            "mapping": """
+            if dargs.train_file:
+                chunks = raw.map(tokenizer)
+            else:
+                raise ValueError("no file")
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("if dargs.train_file:",),
+        "",
+    ),
+    "an assertion on the way": (
+        {
+            "mapping": """
+            with targs.main_process_first():
+                chunks = raw.map(tokenizer)
+                assert dargs.train_file
+            """
+        },
+        "statements that map the data and do nothing else",
+        ("with targs.main_process_first():",),
+        "",
+    ),
     "mapped in a function of its own": (
         {
             "mapping": """
@@ -620,16 +763,6 @@ UNVERIFIED = {
         },
         "nothing reads block_size any more",
     ),
-    "a filter in between keeps the second map": (
-        {
-            "mapping": """
-            tokens = raw.map(tokenizer)
-            fewer = tokens.filter(len)
-            chunks = fewer.map(len)
-            """
-        },
-        "nothing else maps the data",
-    ),
     "a split is mapped later": (
         {"splits": OLD["splits"] + '\nextra = raw["train"].map(len)'},
         "nothing else maps the data",
@@ -644,9 +777,9 @@ UNVERIFIED = {
             if targs.do_train:
                 chunks = raw.map(tokenizer)
             """,
-            "splits": "train_rows = chunks",
+            "splits": "if targs.do_train:\n    train_rows = chunks['train']",
         },
-        "the Trainer's train_dataset is a split of the encoded data",
+        "the Trainer's eval_dataset is a split of the encoded data",
     ),
 }
 
@@ -774,6 +907,22 @@ CAUGHT = {
         {"splits": OLD["splits"] + "\nmore = chunks['test']"},
         "only the splits that are encoded are asked for",
     ),
+    "a split that is not encoded, by another name": (
+        {"splits": OLD["splits"] + "\nrows = chunks\nmore = rows['test']"},
+        "only the splits that are encoded are asked for",
+    ),
+    "a split is needed after all": (
+        {"splits": "targs.do_eval = True\n" + OLD["splits"]},
+        "which splits are needed is settled before they are encoded",
+    ),
+    "a split is taken out": (
+        {"splits": OLD["splits"] + "\nchunks.pop('train')"},
+        "the encoded data stays as it is encoded",
+    ),
+    "a split is replaced": (
+        {"splits": OLD["splits"] + "\nchunks['train'] = raw['train']"},
+        "the encoded data stays as it is encoded",
+    ),
     "the splits are swapped": (
         {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},
         "the Trainer's train_dataset is a split of the encoded data",
@@ -802,6 +951,7 @@ def test_verify_catches(spoilt, promise):
         {"mapping": f"chunks = {TO_TOKENS.replace('(raw', '(' + chr(10) + '    raw')}"},
         {"mapping": f"chunks = {TO_TOKENS}\nmap(len, [])"},
         {"splits": OLD["splits"] + "\ntrain_rows = train_rows.select(range(3))"},
+        {"load": "targs.do_eval = True\n" + OLD["load"]},
     ],
 )
 def test_verify_accepts(filled):

@@ -90,7 +90,7 @@ def test_other_names():
                 "config": "config = AutoConfig.from_pretrained('there')",
                 "model": "model = AutoModelForCausalLM.from_pretrained('there')",
                 "mapping": "chunks = rows_of.map(words)",
-                "splits": "train_rows = chunks['train']\neval_rows = chunks['validation']",
+                "splits": OLD["splits"].replace("targs", "run"),
                 "trainer": "coach = Trainer(\n"
                 "    model=model, train_dataset=train_rows, eval_dataset=eval_rows)",
                 "train": "coach.train()",
@@ -155,6 +155,27 @@ def test_verify_refuses_evaluation_before_training():
         "prediction comes after training and evaluation",
         train=OLD["evaluate"],
         evaluate=OLD["train"],
+    )
+
+
+REPLACED = {
+    "by a statement": "targs.do_predict = False",
+    "by a call": "setattr(targs, 'do_predict', False)",
+}
+
+
+@pytest.mark.parametrize("load", REPLACED.values(), ids=REPLACED)
+def test_what_the_user_says_is_not_replaced(load):
+    check_unverified(
+        prediction, "the user's do_predict is not replaced", load=f"{OLD['load']}\n{load}"
+    )
+
+
+def test_the_raw_data_is_still_there():
+    check_unverified(
+        prediction,
+        "raw is bound wherever predict_responses is given it",
+        train=OLD["train"] + "\ndel raw",
     )
 
 

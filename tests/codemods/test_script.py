@@ -119,6 +119,7 @@ ASSIGNED = {
     "x, y = f()": [],
     "x = g(f())": [],
     "x += f()": [],
+    "x.y: T = f()": [],
 }
 
 
@@ -253,6 +254,55 @@ def test_given(end, holds):
     else:
         with broken("it is so"):
             s.given(call_of(s, "f"), "it is so", {"a", "z"}, "b.c")
+
+
+BOUND = {
+    "before": ("x = 1\nf(x)", True),
+    "after": ("f(x)\nx = 1", False),
+    "never": ("f(x)", False),
+    "in both branches": ("if a:\n    x = 1\nelse:\n    x = 2\nf(x)", True),
+    "in one branch": ("if a:\n    x = 1\nf(x)", False),
+    "in the other branch": ("if a:\n    x = 1\nelse:\n    f(x)", False),
+    "in the branch": ("if a:\n    x = 1\n    f(x)", True),
+    "or the run ends": ("if a:\n    x = 1\nelse:\n    raise b\nf(x)", True),
+    "in a chain of branches": (
+        "if a:\n    x = 1\nelif b:\n    x = 2\nelse:\n    x = 3\nf(x)",
+        True,
+    ),
+    "in a with": ("with a:\n    x = 1\nf(x)", True),
+    "by a with": ("with a as x:\n    f(x)", True),
+    "by a loop": ("for x in a:\n    pass\nf(x)", True),
+    "in a try": ("try:\n    x = 1\nfinally:\n    a()\nf(x)", True),
+    "by a walrus": ("a(x := 1)\nf(x)", True),
+    "deleted": ("x = 1\ndel x\nf(x)", False),
+    "deleted in a branch": ("x = 1\nif a:\n    del x\nf(x)", False),
+    "deleted later": ("x = 1\nf(x)\ndel x", True),
+    "a function's own": ("def g():\n    x = 1\nf(x)", False),
+    "by a function": ("def g():\n    nonlocal x\n    x = 1\ng()\nf(x)\nx = 2", True),
+    "within a function": ("x = 1\ndef g():\n    f(x)", True),
+}
+
+
+@pytest.mark.parametrize(("end", "holds"), BOUND.values(), ids=BOUND)
+def test_is_bound(end, holds):
+    s = script(end=end)
+    assert s.is_bound("x", call_of(s, "f")) is holds
+
+
+def test_what_is_given_must_be_bound():
+    s = script(end="f(z)\nz = 1")
+    with broken("z is bound wherever f is given it"):
+        s.given(call_of(s, "f"), "it is so", "z")
+
+
+def test_aliases():
+    s = script(end="x = y = trainer\nz: T = x\nw = (v := z)\nu = f(w)\nt = trainer.model")
+    assert s.aliases(["trainer"]) == {"trainer", "x", "y", "z", "v"}
+
+
+def test_sets():
+    s = script(end="a.x = 1\na.b.x += 1\nsetattr(a, 'x', 1)\na.y = a.x\nsetattr(a, n, 1)\nx = 1")
+    assert [n.lineno - s.main.end_lineno for n in s.sets("x")] == [-5, -4, -3]
 
 
 CLASSES = """

@@ -600,8 +600,9 @@ def test_verify_refuses_what_is_loaded_elsewhere():
     check_unverified(
         trust_remote_code,
         "AutoTokenizer is loaded",
-        helper="def fetch():\n    tokenizer = AutoTokenizer.from_pretrained('there')",
-        tokenizer="tokenizer = fetch()",
+        helper="def fetch():\n    global tokenizer\n"
+        "    tokenizer = AutoTokenizer.from_pretrained('there')",
+        tokenizer="fetch()",
     )
 
 
@@ -728,7 +729,11 @@ def test_no_payload(base):
     assert patch.graft_before is None
 
 
-def test_what_the_user_says_is_not_replaced():
+@pytest.mark.parametrize(
+    "replaced",
+    ["margs.trust_remote_code = False", "setattr(margs, 'trust_remote_code', False)"],
+)
+def test_what_the_user_says_is_not_replaced(replaced):
     """Upstream's own statement would load the model without its code, whatever the argument says."""
     with pytest.raises(Refusal, match="the user's trust_remote_code is not replaced"):
         trust_remote_code.verify(
@@ -738,7 +743,7 @@ def test_what_the_user_says_is_not_replaced():
                         NEW,
                         {
                             "helper": NEW["helper"],
-                            "config": "margs.trust_remote_code = False\n" + NEW["config"],
+                            "config": f"{replaced}\n{NEW['config']}",
                         },
                     )
                 )

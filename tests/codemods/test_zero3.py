@@ -197,6 +197,16 @@ def test_verify_refuses_another_model_that_is_loaded():
     )
 
 
+def test_verify_refuses_a_model_that_is_loaded_before_its_config():
+    check_unverified(
+        zero3,
+        "config is bound wherever zero3_model_kwargs is given it",
+        tokenizer=OLD["tokenizer"] + "\n" + OLD["model"].replace("config=config", "dtype='auto'"),
+        config="print('no config yet')",
+        model=OLD["config"],
+    )
+
+
 RIGHT = FINISHED["model"]
 PLAIN = RIGHT.replace(f", {MORE}", "")
 CAUGHT = {

@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import functools
+import itertools
 import re
 import tomllib
 from dataclasses import dataclass
@@ -251,6 +252,7 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
 
 # -- one scenario ------------------------------------------------------------------------------------
 
+ANY_CONFIG = r"(?:<config#\d+>|transformers\.CONFIG_MAPPING\[.*\]\(\))"
 LOADS = re.compile(r"transformers\.(?:\w+\.)*(Auto(?:Config|Tokenizer|Model\w*))\.(from_\w+)$")
 DROPPED = (
     "map",
@@ -297,7 +299,7 @@ def _loading_promises(gen: Trace, up: Trace, trust: str) -> list[str]:
             out.append(f"the model comes from {cls}")
         if cls == "AutoModel" and how == "from_pretrained":
             given = e.get("config") or ""  # upstream itself may give it none, or nonsense
-            config = re.escape(given) if given.startswith("<config#") else r"<config#\d+>"
+            config = re.escape(given) if given.startswith("<config#") else ANY_CONFIG
             if not re.fullmatch(rf"\[{config}, model_args\]", e.get("zero3") or ""):
                 out.append(f"the model is loaded without its zero3 arguments: {e.get('zero3')}")
     return out
@@ -461,10 +463,21 @@ def _difference(up: list[Event], gen: list[Event], optional: set[Event]) -> str 
             i, j = i + 1, j + 1
         elif up[i] in optional:
             i += 1
+        elif after := _empty(up, i, optional):
+            i = after
         else:
             did = str(gen[j])[:300] if j < len(gen) else "nothing more"
             return f"upstream does {str(up[i])[:300]}, the generated script {did}"
     return f"the generated script also does {str(gen[j])[:300]}" if j < len(gen) else None
+
+
+def _empty(events: list[Event], i: int, optional: set[Event]) -> int | None:
+    """Past a context that only surrounds what may be gone, if one is entered at ``i``."""
+    if events[i].what != "enter":
+        return None
+    inside = itertools.takewhile(lambda e: e in optional, events[i + 1 :])
+    end = i + 1 + len(list(inside))
+    return end + 1 if events[end : end + 1] == [Event("exit", events[i].args)] else None
 
 
 # -- everything ------------------------------------------------------------------------------------
