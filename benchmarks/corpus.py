@@ -9,7 +9,7 @@ import statistics
 NORMAL_P90 = 1.2815515655446004  # the standard normal distribution's 90th percentile
 PROMPT = (40, 120)  # tokens: median and 90th percentile, log-normal
 RESPONSE = (90, 250)
-ROUNDS = (3, 6)  # earlier rounds of a long dialogue, from and to
+ROUNDS = (1, 4)  # earlier rounds of a dialogue with a history, from and to
 VARIANTS = ("short", "history")
 RECIPE_ROWS = 32  # that the recipe trains on: every batch of it is as large, so a few will do
 
@@ -37,7 +37,7 @@ def rows(tokenizer, corpus: list[str], count: int, variant: str = "short", seed:
     """Yield ``count`` rows of {"prompt", "response", "history"}; the same for the same arguments.
 
     Lengths are PROMPT and RESPONSE in tokens of the tokenizer; with the variant "history" each row
-    goes on a dialogue of some ROUNDS, "short" ones have none.
+    goes on from a dialogue of some ROUNDS, "short" ones have none.
     """
     if variant not in VARIANTS:
         raise ValueError(f"no variant {variant!r}: there are {', '.join(VARIANTS)}")

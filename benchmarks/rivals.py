@@ -143,7 +143,8 @@ def swapped(script: ModuleType, rival: str, around=contextlib.nullcontext) -> It
     if rival == "recipe":
 
         def encode(raw, encode_pair, tokenizer, data_args, training_args):
-            rows = raw["train"].select(range(data_args.max_train_samples))
+            rows = raw["train"]
+            rows = rows.select(range(min(data_args.max_train_samples, len(rows))))
             return {"train": recipe.encode(rows, tokenizer, data_args, script.build_prompt)}
 
         changes = {

@@ -25,7 +25,7 @@ def run(bench: Bench) -> dict:
         ]
         given += [
             "--data",
-            _repeated(bench, count),
+            _repeated(bench, preprocessing.ROWS, count),
             "--rivals",
             "ours",
             *preprocessing.cpu(bench, STACK),
@@ -34,17 +34,16 @@ def run(bench: Bench) -> dict:
         found["encoding"][str(count)] = {k: result[k] for k in ("memory", "seconds", "rows")}
     for count in EVALUATED:
         bench.say(f"{STACK}: evaluating {count} rows")
-        arguments = bench.arguments(STACK, bench.data(STACK, count))
+        arguments = bench.arguments(STACK, _repeated(bench, EVALUATED[0], count))
         arguments[arguments.index("--do_train")] = "--do_eval"
-        given = ["--rivals", "ours"]
-        result = bench.worker(STACK, "evaluate", f"evaluate-{count}", *arguments, *given)
+        result = bench.worker(STACK, "evaluate", f"evaluate-{count}", *arguments)
         found["evaluation"][str(count)] = result
     return found
 
 
-def _repeated(bench: Bench, count: int) -> Path:
-    """A file of ``count`` rows, which are the same ones again and again."""
-    some = bench.data(STACK, preprocessing.ROWS)
+def _repeated(bench: Bench, different: int, count: int) -> Path:
+    """A file of ``count`` rows, ``different`` ones again and again: more rows, but none longer."""
+    some = bench.data(STACK, different)
     file = some.with_name(f"repeated-{count}.jsonl")
     rows = some.read_text(encoding="utf-8").splitlines(keepends=True)
     with open(file, "w", encoding="utf-8") as out:
