@@ -101,7 +101,7 @@ smoke-release: .venv/dev ## Short smoke run at TRANSFORMERS_REF, on that release
 fuzz: .venv/dev ## Mutate upstream texts (EXAMPLES=10000); none may yield a wrong script
 	$(PY) -m tests.fuzz $(call option,--series,SERIES) $(call option,--examples,EXAMPLES)
 
-bench: .venv/tools ## Speed and memory beside their rivals (PARTS="training ranks …"): docs/benchmarks.md
+bench: .venv/dev ## Speed and memory beside their rivals (PARTS="training ranks …"): docs/benchmarks.md
 	@$(PY) -m benchmarks $(foreach part,$(value PARTS),$(call quote,$(part))) \
 	$(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 

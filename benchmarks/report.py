@@ -36,11 +36,12 @@ class Bar:
     what: str
     wanted: str
     found: str
-    reached: bool
+    reached: bool | None  # None: not measured
     why: str = ""
 
     def cells(self) -> list[str]:
-        verdict = "reached" if self.reached else "**not reached**"
+        verdicts = {True: "reached", False: "**not reached**", None: "**not measured**"}
+        verdict = verdicts[self.reached]
         return [self.number, self.what, self.wanted, self.found, verdict, self.why]
 
 

@@ -54,8 +54,10 @@ def show(found: dict) -> Part:
     text = f"""
 A small llama (2 layers of 128, LoRA) on {ROWS} rows of the same lengths. trl is given the ids that
 our script encodes, and which of them are answers, so all learn from the same tokens. Packing
-removes padding, and grouping leaves {times(best)} of (b)'s time: no more than that can be gained,
-and a CPU without kernels for packed attention loses far more.
+removes padding; grouping takes {times(best)} of (b)'s time, which has none, so that no more than
+that can be gained, and a CPU, which has no kernels for packed attention, loses far more. So there is
+grouping and no packing. That all ranks and a resumed run take grouped rows in one order is tested in
+tests/payload/test_length_grouping.py.
 """
     return Part(
         "Other causal models",

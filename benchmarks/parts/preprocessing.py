@@ -79,6 +79,6 @@ def show(found: dict) -> Part:
     text = f"""
 {ROWS} rows as above, from reading the loaded data to the written cache. "Tokenizing alone" is the
 tokenizer's time for the two texts of each row one by one, as the recipe calls it. The second run
-finds the cache; a test proves that other processes do, too.
+finds the cache; that other processes find it is tested in tests/payload/test_prompt_response.py.
 """
     return Part("Preprocessing", "make bench PARTS=preprocessing", text, tables, bars)
