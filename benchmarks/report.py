@@ -75,7 +75,7 @@ def document(machine: dict, parts: list[Part], about: str) -> str:
     head = [
         "# Benchmarks",
         "",
-        about.strip(),
+        about.strip().replace("``", "`"),
         "",
         f"Measured on {machine['cores']} cores ({machine['processor']}), {machine['system']}:",
         "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.bench import STACKS, Bench
 from benchmarks.report import Bar, Part, Table, median, ratio, times
 
-ROWS, ROUNDS = 320, 3
+ROWS, ROUNDS = 800, 2
 STACK = list(STACKS)[-1]  # trl needs a new release of transformers
 NAMES = {
     "trl": "(c) trl, its defaults (bfloat16, gradient checkpointing)",
