@@ -47,8 +47,8 @@ def show(found: dict) -> Part:
             "does packing beat grouping? grouped to trl's packing; most that packing could gain",
             "built if it does",
             f"{times(packed)}; {times(best)}",
-            True,
-            "not built: it does not" if packed >= 1 else "it does, on this machine",
+            packed >= 1,
+            "not built: it does not" if packed >= 1 else "it does, and is not built",
         )
     ]
     text = f"""

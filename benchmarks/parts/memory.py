@@ -17,20 +17,9 @@ def run(bench: Bench) -> dict:
     found: dict[str, dict] = {"encoding": {}, "evaluation": {}}
     for count in ROWS:
         bench.say(f"{STACK}: encoding {count} rows")
-        given = [
-            "--script",
-            bench.script(STACK, "chatglm"),
-            "--model",
-            bench.model(STACK, "chatglm"),
-        ]
-        given += [
-            "--data",
-            _repeated(bench, preprocessing.ROWS, count),
-            "--rivals",
-            "ours",
-            *preprocessing.cpu(bench, STACK),
-        ]
-        result = bench.worker(STACK, "encode", f"memory-{count}", *given)["ours, 1"][0]
+        rows = _repeated(bench, preprocessing.ROWS, count)
+        result = preprocessing.encode(bench, STACK, f"memory-{count}", rows, "--rivals", "ours")
+        result = result["ours, 1"][0]
         found["encoding"][str(count)] = {k: result[k] for k in ("memory", "seconds", "rows")}
     for count in EVALUATED:
         bench.say(f"{STACK}: evaluating {count} rows")

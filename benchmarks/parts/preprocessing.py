@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from benchmarks.bench import STACKS, Bench
 from benchmarks.report import Bar, Part, Table, median, ratio, times
 
@@ -12,21 +14,17 @@ def run(bench: Bench) -> dict:
     found = {}
     for stack in STACKS:
         bench.say(f"{stack}: encoding {ROWS} rows, {ROUNDS} rounds of each rival")
-        given = [
-            "--script",
-            bench.script(stack, "chatglm"),
-            "--model",
-            bench.model(stack, "chatglm"),
-        ]
-        given += ["--data", bench.data(stack, ROWS), "--rounds", ROUNDS]
-        given += ["--workers", 1, WORKERS, *cpu(bench, stack)]
-        found[stack] = bench.worker(stack, "encode", "encode", *given)
+        given = ["--rounds", ROUNDS, "--workers", 1, WORKERS]
+        found[stack] = encode(bench, stack, "encode", bench.data(stack, ROWS), *given)
     return found
 
 
-def cpu(bench: Bench, stack: str) -> list[object]:
-    arguments = bench.arguments(stack, bench.data(stack, ROWS))
-    return arguments[arguments.index("--disable_tqdm") + 2 :]
+def encode(bench: Bench, stack: str, out: str, rows: Path, *options: object) -> dict:
+    """What encoding a file of rows takes, for each rival."""
+    arguments = bench.arguments(stack, rows)
+    cpu = arguments[arguments.index("--disable_tqdm") + 2 :]
+    given = ["--script", bench.script(stack, "chatglm"), "--model", bench.model(stack, "chatglm")]
+    return bench.worker(stack, "encode", out, *given, "--data", rows, *options, *cpu)
 
 
 def show(found: dict) -> Part:

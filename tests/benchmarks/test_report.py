@@ -79,7 +79,10 @@ def test_ranks_are_compared_by_the_slower_one():
 def test_packing_is_compared_by_examples():
     found = {name: [run(general.ROWS, 1.0)] for name in general.NAMES}
     found["trl packing"] = [run(general.ROWS // 8, 2.0)]
-    assert general.show(found).bars[0].found == "2.00x; 1.00x"
+    (bar,) = general.show(found).bars
+    assert bar.found == "2.00x; 1.00x" and bar.reached
+    found["trl packing"] = [run(general.ROWS // 8, 0.5)]
+    assert not general.show(found).bars[0].reached
 
 
 def test_regenerating_fails_where_a_ref_fails():
