@@ -62,17 +62,15 @@ def encode_pair(tokenizer, prompt, history, response, limits):
     response_ids = tokenizer.encode(response, add_special_tokens=False)
     if not response_ids:
         raise ValueError(f"the response {response!r} encodes to no tokens.")
+    context = _context_ids(tokenizer, prompt, history, limits)
     # Other models' tokenizers no longer have this method in transformers 5.
     build = getattr(tokenizer, "build_inputs_with_special_tokens", lambda *_: [])
-    input_ids = build(
-        _context_ids(tokenizer, prompt, history, limits),
-        response_ids[: limits.max_target_length - 2],
-    )
-    start_id = tokenizer.bos_token_id
-    # Others' start token is missing here or comes first (as Llama's <s> does), where ChatGLM has
-    # at least [gMASK] before it.
-    context_length = input_ids.index(start_id) if start_id in input_ids else 0
-    if context_length == 0:
+    input_ids = build(context, response_ids[: limits.max_target_length - 2])
+    # Not searched for: a prompt may spell `<sop>` itself. Others' start token is missing here or
+    # comes first (as Llama's <s> does).
+    context_length = len(context) + 1
+    start = input_ids[context_length : context_length + 1]
+    if input_ids[: len(context)] != context or start != [tokenizer.bos_token_id]:
         raise ValueError(
             f"{type(tokenizer).__name__} does not put [gMASK] <sop> between prompt and response as "
             "ChatGLM-6B's tokenizer does; its model cannot be tuned with this script."

@@ -7,7 +7,7 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 pytest.importorskip("transformers")
 from chatglm_encoding import build_prompt, encode_pair, encode_prompt, stop_ids
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_lora import CHARACTERS, EOP, GMASK, SOP
 
@@ -53,6 +53,8 @@ def stated_row(tokenizer, prompt, history, response, source, target):
     source=st.integers(2, 150),
     target=st.integers(3, 40),
 )
+@example(prompt="<sop>", history=[], response="0", source=30, target=20)
+@example(prompt="a<sop>b", history=[("<sop>", "[gMASK]")], response="<sop>", source=90, target=20)
 def test_rows_follow_the_convention(tokenizer, prompt, history, response, source, target):
     row = encode_pair(tokenizer, prompt, history, response, limits(source, target))
     stated = stated_row(tokenizer, prompt, history, response, source, target)
