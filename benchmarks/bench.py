@@ -7,11 +7,11 @@ import json
 import os
 import platform
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.smoke.prepare import source
-from tools import launch, outputs, series, stacks, transform
+from tools import launch, matrix, outputs, series, stacks, transform
 
 STACKS = {"v4.28.0": "v4.28.0", "v5.0.0": "v5.1.0"}  # each with the upstream ref it is tried with
 WORK = series.ROOT / "build" / "bench"
@@ -26,7 +26,6 @@ class Bench:
     refs: list[str] | None = None
     work: Path = WORK
     tracer: object = print
-    versions: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def say(self, text: str) -> None:
         self.tracer(text)
@@ -78,29 +77,35 @@ class Bench:
         launch.run(self.environments[stack], file.with_suffix(".log"), *command)
         return file
 
+    @functools.cache  # noqa: B019
+    def cpu(self, stack: str, kind: str) -> list[str]:
+        """How the script is told to stay on the CPU."""
+        script = self.script(stack, kind)
+        return launch.cpu_options(self.environments[stack], script, script.with_suffix(".help.log"))
+
     def arguments(self, stack: str, data: Path, kind: str = "chatglm") -> list[object]:
         """What a training run is told: the model, the rows, one epoch, no checkpoints."""
-        script = self.script(stack, kind)
-        cpu = launch.cpu_options(self.environments[stack], script, script.with_suffix(".help.log"))
         given = ["--model_name_or_path", self.model(stack, kind), "--history_column", "history"]
         given += ["--train_file", data, "--validation_file", data, "--do_train"]
         given += ["--num_train_epochs", 1, "--per_device_train_batch_size", 8]
-        given += ["--report_to", "none", "--save_strategy", "no", "--disable_tqdm", "True", *cpu]
-        return ["--script", script, *given]
+        given += [
+            "--report_to",
+            "none",
+            "--save_strategy",
+            "no",
+            "--disable_tqdm",
+            "True",
+            *self.cpu(stack, kind),
+        ]
+        return ["--script", self.script(stack, kind), *given]
 
     def machine(self) -> dict[str, object]:
         """What the figures were measured on."""
-        code = "import importlib.metadata as m, json, sys; print(json.dumps({p: m.version(p) for p in sys.argv[1:]}))"
-        for stack, python in self.environments.items():
-            ran = subprocess.run(
-                [python, "-c", code, *PACKAGES], check=True, capture_output=True, text=True
-            )
-            self.versions[stack] = json.loads(ran.stdout)
         return {
             "cores": os.cpu_count(),
             "processor": processor(),
             "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-            "versions": self.versions,
+            "versions": {s: matrix.versions(p, PACKAGES) for s, p in self.environments.items()},
         }
 
 

@@ -104,9 +104,9 @@ def median(values: Iterable[float]) -> float:
     return statistics.median(values)
 
 
-def ratio(rounds: list[tuple[float, float]]) -> float:
+def ratio(ones: Iterable[float], others: Iterable[float]) -> float:
     """The median of the rounds' ratios, so that a busy moment counts for both rivals."""
-    return statistics.median(one / other for one, other in rounds)
+    return statistics.median(one / other for one, other in zip(ones, others, strict=True))
 
 
 def times(value: float) -> str:

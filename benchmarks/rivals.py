@@ -102,7 +102,7 @@ def equal_lengths(rows: datasets.Dataset, size: int, seed: int = 0) -> datasets.
     Rows of similar length, ``size`` at a time, get the mean length of them all, going on from
     their own tokens; the batches then come in a random order.
     """
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i]["input_ids"]))
+    order = sorted(range(len(rows)), key=rows["length"][:].__getitem__)
     batches = [order[i : i + size] for i in range(0, len(order), size)]
     random.Random(seed).shuffle(batches)
     new = []

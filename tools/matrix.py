@@ -12,6 +12,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,12 +76,13 @@ def show_environment(ref: str) -> int:
     return 0
 
 
-def versions(python: Path) -> dict[str, str]:
+def versions(python: Path, packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+    """The versions of some packages in an environment."""
     code = "import importlib.metadata as m, json, sys; print(json.dumps([m.version(p) for p in sys.argv[1:]]))"
     ran = subprocess.run(
-        [python, "-c", code, *PACKAGES], check=True, capture_output=True, text=True
+        [python, "-c", code, *packages], check=True, capture_output=True, text=True
     )
-    return dict(zip(PACKAGES, json.loads(ran.stdout), strict=True))
+    return dict(zip(packages, json.loads(ran.stdout), strict=True))
 
 
 def try_row(row: Row, python: Path, repo: str, folder: Path) -> None:

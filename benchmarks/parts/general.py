@@ -33,14 +33,14 @@ def show(found: dict) -> Part:
         [
             label,
             f"{median(speeds[name]):.1f}",
-            times(ratio(list(zip(speeds[name], base, strict=True)))),
+            times(ratio(speeds[name], base)),
             f"{found[name][0]['positions'] / ROWS:.0f}",
         ]
         for name, label in NAMES.items()
     ]
     head = ["", "examples a second", "to trl, float32", "positions an example"]
-    packed = ratio(list(zip(speeds["grouped"], speeds["trl packing"], strict=True)))
-    best = ratio(list(zip(speeds["oracle"], speeds["grouped"], strict=True)))
+    packed = ratio(speeds["grouped"], speeds["trl packing"])
+    best = ratio(speeds["oracle"], speeds["grouped"])
     bars = [
         Bar(
             "2",

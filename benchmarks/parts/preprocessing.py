@@ -21,8 +21,7 @@ def run(bench: Bench) -> dict:
 
 def encode(bench: Bench, stack: str, out: str, rows: Path, *options: object) -> dict:
     """What encoding a file of rows takes, for each rival."""
-    arguments = bench.arguments(stack, rows)
-    cpu = arguments[arguments.index("--disable_tqdm") + 2 :]
+    cpu = bench.cpu(stack, "chatglm")
     given = ["--script", bench.script(stack, "chatglm"), "--model", bench.model(stack, "chatglm")]
     return bench.worker(stack, "encode", out, *given, "--data", rows, *options, *cpu)
 
@@ -48,8 +47,8 @@ def show(found: dict) -> Part:
         rows.append(["tokenizing alone", f"{floor:.0f}", times(floor / median(recipe)), "", ""])
         head = ["rival, processes", "rows a second", "to (a)", "bytes a row", "second run"]
         tables.append(Table(f"Stack {stack}", head, rows))
-        gain = ratio(list(zip(speeds["ours, 1"], recipe, strict=True)))
-        two = ratio(list(zip(speeds[f"ours, {WORKERS}"], speeds["ours, 1"], strict=True)))
+        gain = ratio(speeds["ours, 1"], recipe)
+        two = ratio(speeds[f"ours, {WORKERS}"], speeds["ours, 1"])
         size = entry["ours, 1"][0]["bytes"] / entry["recipe, 1"][0]["bytes"]
         bars += [
             Bar(

@@ -40,10 +40,7 @@ def show(found: dict) -> Part:
         return sum(r["rows"] for r in turn) / max(r["seconds"] for r in turn)
 
     speeds = {name: [speed(turn) for turn in turns] for name, turns in found.items()}
-    gains = {
-        name: ratio(list(zip(speeds[name], speeds["one"], strict=True)))
-        for name in ("two", "apart")
-    }
+    gains = {name: ratio(speeds[name], speeds["one"]) for name in ("two", "apart")}
     waiting = median(
         sum(r["waiting"] for r in turn) / sum(r["seconds"] for r in turn) for turn in found["two"]
     )

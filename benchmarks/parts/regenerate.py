@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import time
 from pathlib import Path
 
 from benchmarks.bench import Bench
-from benchmarks.report import Bar, Part, Table, times
+from benchmarks.report import Bar, Part, Table, median, ratio, times
 from tools import sweep, upstream
 
 REF, ROUNDS = "v4.28.0", 15
@@ -38,31 +37,28 @@ def alternating(rivals: dict[str, list[str]], rounds: int) -> dict[str, list[flo
     """Whole-process seconds of each command, one after the other, ``rounds`` times."""
     for command in rivals.values():  # once for the file caches, not counted
         _seconds(command)
-    times: dict[str, list[float]] = {name: [] for name in rivals}
+    took: dict[str, list[float]] = {name: [] for name in rivals}
     for _ in range(rounds):
         for name, command in rivals.items():
-            times[name].append(_seconds(command))
-    return times
+            took[name].append(_seconds(command))
+    return took
 
 
 def warm_regenerate(repo: str, ref: str, rounds: int) -> tuple[float, float, float]:
-    """(import and parse, warm regenerate, their ratio), medians in seconds.
-
-    The ratio is the median of the rounds' ratios, so that a busy moment counts for both.
-    """
+    """(import and parse, warm regenerate, their ratio), medians in seconds."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "upstream.py")
         file.write_text(upstream.fetch(repo, ref).text, encoding="utf-8", newline="")
         ours = [sys.executable, "-m", "tools", "regenerate", "--ref", ref, "--repo", repo]
-        times = alternating(
+        took = alternating(
             {
                 "parse": [sys.executable, "-c", IMPORT_AND_PARSE, str(file)],
                 "ours": [*ours, "--out", folder],
             },
             rounds,
         )
-    ratio = statistics.median(o / p for o, p in zip(times["ours"], times["parse"], strict=True))
-    return statistics.median(times["parse"]), statistics.median(times["ours"]), ratio
+    parse, ours = took["parse"], took["ours"]
+    return median(parse), median(ours), ratio(ours, parse)
 
 
 def run(bench: Bench) -> dict:
@@ -71,7 +67,7 @@ def run(bench: Bench) -> dict:
         where = "genuine upstream" if bench.repo else "the miniature upstream: no TRANSFORMERS_REPO"
         bench.say(f"regenerating {REF} of {where}, {ROUNDS} rounds of each rival")
         received = upstream.measure_fetch(repo, REF)
-        parse, ours, ratio = warm_regenerate(repo, REF, ROUNDS)
+        parse, ours, factor = warm_regenerate(repo, REF, ROUNDS)
         refs = bench.refs or upstream.release_tags(repo)
         for ref in refs:  # a sweep is measured warm
             upstream.fetch(repo, ref)
@@ -85,7 +81,7 @@ def run(bench: Bench) -> dict:
         "genuine": bool(bench.repo),
         "parse": parse,
         "ours": ours,
-        "ratio": ratio,
+        "ratio": factor,
         "refs": len(refs),
         "failed": bool(failed),
         "swept": swept,

@@ -54,7 +54,7 @@ def rival_rows(found: dict) -> list[list[str]]:
     for rival in found:
         speeds = per_second(found[rival])
         positions = found[rival][0]["positions"] / found[rival][0]["rows"]
-        gain = ratio(list(zip(speeds, recipe, strict=True)))
+        gain = ratio(speeds, recipe)
         lines.append([NAMES[rival], f"{median(speeds):.1f}", times(gain), f"{positions:.0f}"])
     return lines
 
@@ -68,10 +68,10 @@ def show(found: dict) -> Part:
         tables.append(Table(f"Stack {stack}", head, rival_rows(rivals)))
         speeds = {name: per_second(rivals[name]) for name in NAMES}
         for name, label in (("ours", "as it is"), ("grouped", "grouped by length")):
-            gain = ratio(list(zip(speeds[name], speeds["recipe"], strict=True)))
+            gain = ratio(speeds[name], speeds["recipe"])
             what = f"training, {label}, rows a second to (a), stack {stack}"
             bars.append(Bar("1", what, "≥ 5x", times(gain), gain >= 5))
-        rest = ratio(list(zip(speeds["oracle"], speeds["grouped"], strict=True)))
+        rest = ratio(speeds["oracle"], speeds["grouped"])
         what = f"training, grouped by length, time to (b), stack {stack}"
         bars.append(Bar("1", what, "≤ 1.15x", times(rest), rest <= 1.15))
         equal = entry["equal"]

@@ -30,10 +30,7 @@ def main() -> None:
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
     model_args.lora_dropout = 0.0
     model = script.add_lora(model, model_args, training_args)
-    torch.manual_seed(0)
-    for name, parameter in model.named_parameters():
-        if "lora_B" in name:  # zero at first, and with it the gradient of lora_A
-            torch.nn.init.normal_(parameter, std=0.02)
+    unsettle(model)
     raw = datasets.load_dataset("json", data_files={"train": data_args.train_file})
     padded = recipe.encode(raw["train"], tokenizer, data_args, script.build_prompt)
     ours = script.encode_datasets(raw, script.encode_pair, tokenizer, data_args, training_args)
@@ -45,6 +42,14 @@ def main() -> None:
         other = step(model, collator([ours["train"][i] for i in rows]))
         worst = {name: max(worst[name], apart(one[name], other[name])) for name in worst}
     args.out.write_text(json.dumps(worst), encoding="utf-8")
+
+
+def unsettle(model) -> None:
+    """Give a new adapter gradients: lora_B is zero at first, and with it the gradient of lora_A."""
+    torch.manual_seed(0)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.02)
 
 
 def step(model, batch) -> dict:

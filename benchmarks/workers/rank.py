@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import time
 from pathlib import Path
 
 import torch
@@ -34,12 +35,16 @@ class Waiting:
     A rank that comes first to such a call waits in it for the other.
     """
 
-    CALLS = ("all_reduce", "reduce", "all_gather_into_tensor", "reduce_scatter_tensor", "broadcast")
-    CALLS += ("all_gather",)
+    CALLS = (
+        "all_reduce",
+        "reduce",
+        "all_gather",
+        "all_gather_into_tensor",
+        "reduce_scatter_tensor",
+        "broadcast",
+    )
 
     def __enter__(self) -> Waiting:
-        import time
-
         self.seconds, self.kept, depth = 0.0, {}, []
 
         def counted(call):

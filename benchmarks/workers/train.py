@@ -1,4 +1,4 @@
-"""Worker: train with several rivals in turn; ``python -m benchmarks.train``, in a stack.
+"""Worker: train with several rivals in turn.
 
 Prints nothing of use; writes {rival: [what each round took]} to ``--out``.
 """

@@ -13,7 +13,7 @@ from tools.series import ROOT
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios():
     # The second round was a busy one, for both.
-    assert report.ratio([(2.0, 1.0), (20.0, 10.0), (2.2, 1.0)]) == 2.0
+    assert report.ratio([2.0, 20.0, 2.2], [1.0, 10.0, 1.0]) == 2.0
 
 
 def run(rows, seconds, **more):
