@@ -9,8 +9,8 @@ import ast
 
 import libcst as cst
 
-from .patch import Patch
-from .script import Script, dotted
+from .engine.patch import Patch
+from .engine.script import Script, dotted
 
 # What the Trainer is given once, and the other patches vouch for.
 GIVEN = (

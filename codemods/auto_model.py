@@ -10,9 +10,9 @@ import ast
 
 import libcst as cst
 
-from .anchors import dotted as dotted_node
-from .patch import Patch
-from .script import Script, dotted
+from .engine.anchors import dotted as dotted_node
+from .engine.patch import Patch
+from .engine.script import Script, dotted
 
 OLD, NEW = "AutoModelForCausalLM", "AutoModel"
 LOADS = ("from_pretrained", "from_config")

@@ -14,9 +14,9 @@ import ast
 
 import libcst as cst
 
-from .patch import Patch
-from .script import Script
-from .syntax import add_base
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.syntax import add_base
 
 BASE = "PromptResponseArguments"
 

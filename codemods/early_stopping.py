@@ -6,9 +6,9 @@ Trainer(…)                    →  Trainer(…, callbacks=make_callbacks(data_
 
 from __future__ import annotations
 
-from .patch import Patch
-from .script import Script
-from .syntax import add_argument, add_base
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.syntax import add_argument, add_base
 
 BASE = "EarlyStoppingArguments"
 

@@ -17,11 +17,11 @@ import itertools
 
 import libcst as cst
 
-from .anchors import Anchors
-from .patch import Patch
-from .script import Script
-from .script import dotted as dotted_name
-from .syntax import add_element, string
+from .engine.anchors import Anchors
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.script import dotted as dotted_name
+from .engine.syntax import add_element, string
 
 ENDINGS = {"csv", "json"}
 DISPLAYS = (cst.List, cst.Tuple, cst.Set)

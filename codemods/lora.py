@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import ast
 
-from .anchors import dotted
-from .patch import Patch
-from .script import Script
-from .syntax import add_base
+from .engine.anchors import dotted
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.syntax import add_base
 
 BASE = "LoraArguments"
 

@@ -6,9 +6,9 @@ Trainer(…, data_collator=default_data_collator, …)
 
 from __future__ import annotations
 
-from .patch import Patch
-from .script import Script
-from .syntax import add_argument, expression
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.syntax import add_argument, expression
 
 
 def apply(patch: Patch) -> None:

@@ -17,10 +17,10 @@ import ast
 
 import libcst as cst
 
-from .anchors import Anchors, dotted, own_nodes
-from .patch import Patch
-from .script import Script
-from .syntax import statements, string
+from .engine.anchors import Anchors, dotted, own_nodes
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.syntax import statements, string
 
 ASKS = (
     "map",

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from .patch import Patch
-from .script import Script
+from .engine.patch import Patch
+from .engine.script import Script
 
 
 def apply(patch: Patch) -> None:

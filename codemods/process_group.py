@@ -6,8 +6,8 @@ model = AutoModelForCausalLM.…             model = AutoModelForCausalLM.…
 
 from __future__ import annotations
 
-from .patch import Patch
-from .script import Script
+from .engine.patch import Patch
+from .engine.script import Script
 
 MODELS = ("AutoModel", "AutoModelForCausalLM")
 

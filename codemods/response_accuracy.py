@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import ast
 
-from .patch import Patch
-from .script import Script, dotted
-from .syntax import expression, string
+from .engine.patch import Patch
+from .engine.script import Script, dotted
+from .engine.syntax import expression, string
 
 IDS = "preprocess_logits_for_metrics"
 

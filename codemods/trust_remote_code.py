@@ -13,10 +13,10 @@ import ast
 
 import libcst as cst
 
-from .anchors import Anchors
-from .patch import Patch
-from .script import Script, dotted
-from .syntax import add_argument, add_entry
+from .engine.anchors import Anchors
+from .engine.patch import Patch
+from .engine.script import Script, dotted
+from .engine.syntax import add_argument, add_entry
 
 KEY = "trust_remote_code"
 LOADERS = ("AutoConfig", "AutoTokenizer")

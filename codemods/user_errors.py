@@ -12,11 +12,11 @@ import ast
 
 import libcst as cst
 
-from .anchors import dotted
-from .patch import Patch
-from .script import Script
-from .script import dotted as dotted_name
-from .syntax import expression, string
+from .engine.anchors import dotted
+from .engine.patch import Patch
+from .engine.script import Script
+from .engine.script import dotted as dotted_name
+from .engine.syntax import expression, string
 
 
 def apply(patch: Patch) -> None:

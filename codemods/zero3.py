@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ast
 
-from .patch import Patch
-from .script import Script, dotted
-from .syntax import add_argument
+from .engine.patch import Patch
+from .engine.script import Script, dotted
+from .engine.syntax import add_argument
 
 
 def apply(patch: Patch) -> None:

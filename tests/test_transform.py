@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from codemods.refusal import Refusal
+from codemods.engine.refusal import Refusal
 from tests import genuine
 from tests.miniature import TAGS, build_repo
 from tools import outputs, series, sheet, transform, upstream, verify

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from codemods.refusal import Refusal
+    from codemods.engine.refusal import Refusal
 
     args = _parser().parse_args(argv)
     gc.disable()  # trees have no cycles: looking for some costs a tenth

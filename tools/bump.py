@@ -13,8 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from codemods.refusal import Refusal
-from codemods.script import Script
+from codemods.engine.refusal import Refusal
+from codemods.engine.script import Script
 from tools import checkout, outputs, series, stacks, upstream
 from tools.errors import UserError
 from tools.series import ROOT, Series

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from codemods.refusal import Refusal
+from codemods.engine.refusal import Refusal
 from tools import launch, outputs, series, stacks, transform, upstream
 from tools.errors import UserError
 

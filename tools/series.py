@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from codemods import payload as payloads
+from codemods.engine import payload as payloads
 from tools.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,7 +6,7 @@ itself is not repeated.
 
 from __future__ import annotations
 
-from codemods.patch import Change, Patch
+from codemods.engine.patch import Change, Patch
 from tools.series import Entry
 from tools.transform import Result, shown_repo
 

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
-from codemods.refusal import Refusal
+from codemods.engine.refusal import Refusal
 from tools import series, transform, upstream
 from tools.errors import UserError
 

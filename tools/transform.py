@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import libcst as cst
 
-from codemods import imports
-from codemods.anchors import Anchors
-from codemods.edits import Edits
-from codemods.patch import Patch
-from codemods.refusal import Refusal
-from codemods.source import Source
-from codemods.syntax import statements
+from codemods.engine import imports
+from codemods.engine.anchors import Anchors
+from codemods.engine.edits import Edits
+from codemods.engine.patch import Patch
+from codemods.engine.refusal import Refusal
+from codemods.engine.source import Source
+from codemods.engine.syntax import statements
 from tools import verify
 from tools.series import Series
 from tools.upstream import Upstream

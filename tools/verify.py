@@ -6,8 +6,8 @@ import builtins
 import symtable
 import warnings
 
-from codemods.refusal import Refusal
-from codemods.script import Script
+from codemods.engine.refusal import Refusal
+from codemods.engine.script import Script
 from tools.series import Series
 
 _ALWAYS = set(dir(builtins)) | {"__file__", "__name__", "__doc__", "__spec__", "__package__"}

@@ -122,7 +122,7 @@ def issue(refused: str, swept: Swept, repo: str) -> str:
         f"At {refused} of {repo} a place that a patch needs is gone, or is there twice:\n",
         markdown.Block("What was looked for, and what came nearest", "text", "\n\n".join(told)),
         "Look at that place in upstream's script, teach the patch's codemod (or "
-        "`codemods/anchors.py`) the new shape, add it to the codemod's test table, then "
+        "`codemods/engine/anchors.py`) the new shape, add it to the codemod's test table, then "
         f"`make sweep REFS={refused}`. This issue is rewritten each week, and closed once all "
         "patches apply.\n",
         table(swept),

@@ -19,13 +19,13 @@ from types import ModuleType
 
 import pytest
 
-from codemods.anchors import Anchors
-from codemods.edits import Edits
-from codemods.imports import drop_unused
-from codemods.patch import Patch
-from codemods.refusal import Refusal
-from codemods.script import Script
-from codemods.source import Source
+from codemods.engine.anchors import Anchors
+from codemods.engine.edits import Edits
+from codemods.engine.imports import drop_unused
+from codemods.engine.patch import Patch
+from codemods.engine.refusal import Refusal
+from codemods.engine.script import Script
+from codemods.engine.source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 

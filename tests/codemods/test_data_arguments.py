@@ -201,7 +201,7 @@ def test_the_record():
     ]
 
 
-HINT = "If upstream renamed the field, teach codemods/anchors.py the new name"
+HINT = "If upstream renamed the field, teach codemods/engine/anchors.py the new name"
 REFUSED = {
     "no such field": (
         {"data_class": "class DataOptions:\n    train_path: str = None"},

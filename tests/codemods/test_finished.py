@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from codemods.refusal import Refusal
-from codemods.script import Script
+from codemods.engine.refusal import Refusal
+from codemods.engine.script import Script
 from tests.codemods.helpers import BASES, FINISHED, OLD, PAYLOAD, finish, render, series
 
 

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from random import Random
 
-from codemods.refusal import Refusal
+from codemods.engine.refusal import Refusal
 from tests.fuzz import mutations
 from tests.fuzz.oracle import Judge
 from tools import cache

@@ -6,7 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-from codemods.patch import Change, Patch
+from codemods.engine.patch import Change, Patch
 from tools.review_page.rows import Part, split
 from tools.transform import Result
 

@@ -144,7 +144,7 @@ class Anchors:
             found,
             f"dataclass with a field {field!r} among the classes given to HfArgumentParser ({what})",
             self.classes,
-            "If upstream renamed the field, teach codemods/anchors.py the new name",
+            "If upstream renamed the field, teach codemods/engine/anchors.py the new name",
         )
 
     @cached_property

@@ -1,4 +1,4 @@
-"""codemods/source.py"""
+"""codemods/engine/source.py"""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import textwrap
 import libcst as cst
 import pytest
 
-from codemods.refusal import Candidate, Refusal
-from codemods.source import Source, children, fields
+from codemods.engine.refusal import Candidate, Refusal
+from codemods.engine.source import Source, children, fields
 from tests.codemods.helpers import BASES, render
 
 STATEMENTS = {

@@ -1,15 +1,15 @@
-"""codemods/imports.py"""
+"""codemods/engine/imports.py"""
 
 from __future__ import annotations
 
 import pytest
 
-from codemods.anchors import Anchors
-from codemods.edits import Edits
-from codemods.imports import drop_unused, needed
-from codemods.payload import Payload
-from codemods.refusal import Refusal
-from codemods.source import Source
+from codemods.engine.anchors import Anchors
+from codemods.engine.edits import Edits
+from codemods.engine.imports import drop_unused, needed
+from codemods.engine.payload import Payload
+from codemods.engine.refusal import Refusal
+from codemods.engine.source import Source
 
 
 def payload(imports, used=(), module="p"):

@@ -1,4 +1,4 @@
-"""codemods/script.py: the finished script as every verify sees it."""
+"""codemods/engine/script.py: the finished script as every verify sees it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import ast
 
 import pytest
 
-from codemods.refusal import Candidate, Refusal
-from codemods.script import Script, dotted
+from codemods.engine.refusal import Candidate, Refusal
+from codemods.engine.script import Script, dotted
 from tests.codemods.helpers import BASES, FINISHED, dedent, render
 
 

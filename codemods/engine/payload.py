@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .script import walk
 
-PATCHES = Path(__file__).resolve().parent.parent / "patches"
+PATCHES = Path(__file__).resolve().parents[2] / "patches"
 
 
 @dataclass(frozen=True)

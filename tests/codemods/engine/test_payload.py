@@ -1,4 +1,4 @@
-"""codemods/payload.py"""
+"""codemods/engine/payload.py"""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 
 import pytest
 
-from codemods import payload
+from codemods.engine import payload
 from tests.codemods.helpers import PAYLOAD, dedent
 
 MODULE = '''

@@ -1,15 +1,15 @@
-"""codemods/edits.py and codemods/patch.py"""
+"""codemods/engine/edits.py and codemods/engine/patch.py"""
 
 from __future__ import annotations
 
 import libcst as cst
 import pytest
 
-from codemods.anchors import Anchors
-from codemods.edits import Edits
-from codemods.patch import Change, Patch
-from codemods.source import Source
-from codemods.syntax import add_argument, expression, statements
+from codemods.engine.anchors import Anchors
+from codemods.engine.edits import Edits
+from codemods.engine.patch import Change, Patch
+from codemods.engine.source import Source
+from codemods.engine.syntax import add_argument, expression, statements
 
 TEXT = """\
 # First.

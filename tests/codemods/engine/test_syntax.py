@@ -1,11 +1,11 @@
-"""codemods/syntax.py"""
+"""codemods/engine/syntax.py"""
 
 from __future__ import annotations
 
 import libcst as cst
 import pytest
 
-from codemods import syntax
+from codemods.engine import syntax
 
 ARGUMENTS = {
     "none": ("f()", "f(x=1)"),

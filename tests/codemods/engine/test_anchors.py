@@ -1,13 +1,13 @@
-"""codemods/anchors.py: what the codemods' own tables don't show."""
+"""codemods/engine/anchors.py: what the codemods' own tables don't show."""
 
 from __future__ import annotations
 
 import libcst as cst
 import pytest
 
-from codemods.anchors import Anchors, dotted, own_nodes
-from codemods.refusal import Refusal
-from codemods.source import Source
+from codemods.engine.anchors import Anchors, dotted, own_nodes
+from codemods.engine.refusal import Refusal
+from codemods.engine.source import Source
 from tests.codemods.helpers import BASES, OLD, dedent, render
 
 
