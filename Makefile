@@ -72,7 +72,7 @@ watch: .venv/tools ## Look for newer releases: writes what the weekly workflow s
 
 generated-diff: .venv/tools ## What changed in the generated scripts since BASE (a commit): build/generated-diff
 	@$(if $(value BASE),,echo "error: say since when: BASE=commit" >&2; exit 1;) \
-	$(PY) -m tools.generated_diff $(call option,--base,BASE) $(call option,--repo,TRANSFORMERS_REPO)
+	$(PY) -m tools.follow.generated_diff $(call option,--base,BASE) $(call option,--repo,TRANSFORMERS_REPO)
 
 locks: .venv/tools ## Check every lock, and sweep all releases up to the newest of them (fills the cache)
 	@$(PY) -m tools locks $(call option,--repo,TRANSFORMERS_REPO) $(call option,--out,OUT)
@@ -94,7 +94,7 @@ smoke: .venv/dev $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL
 smoke-release: .venv/dev ## Short smoke run at TRANSFORMERS_REF, on that release of transformers
 	@$(if $(value TRANSFORMERS_REF),,echo "error: say which release: TRANSFORMERS_REF=vX.Y.Z" >&2; exit 1;) \
 	ref=$(call quote,$(value TRANSFORMERS_REF)) && \
-	python=$$($(PY) -m tools.matrix --environment "$$ref") && \
+	python=$$($(PY) -m tools.training.matrix --environment "$$ref") && \
 	$(PY) -m tests.smoke.prepare "$$ref" "build/smoke/$$ref" && \
 	SMOKE_SCRIPT="build/smoke/$$ref/run_clm_lora.py" "$$python" -m pytest -q -m "not long" tests/smoke
 
@@ -106,7 +106,7 @@ bench: .venv/dev ## Speed and memory beside their rivals (PARTS="training ranks 
 	$(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
 matrix: .venv/tools ## Train with each release of transformers that matters: docs/compatibility.md
-	@$(PY) -m tools.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+	@$(PY) -m tools.training.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
 lint: .venv/dev ## ruff
 	$(PY) -m ruff check --quiet .

@@ -14,8 +14,8 @@ import sys
 import benchmarks
 from benchmarks import report
 from benchmarks.bench import WORK, Bench
-from tools import series
 from tools.errors import UserError
+from tools.regenerate import series
 
 PARTS = ("training", "general", "preprocessing", "memory", "ranks", "profile", "regenerate")
 DOCUMENT = series.ROOT / "docs" / "benchmarks.md"

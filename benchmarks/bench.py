@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.smoke.prepare import source
-from tools import launch, matrix, outputs, series, stacks, transform
+from tools.regenerate import outputs, series, transform
+from tools.training import launch, matrix, stacks
 
 STACKS = {"v4.28.0": "v4.28.0", "v5.0.0": "v5.1.0"}  # each with the upstream ref it is tried with
 WORK = series.ROOT / "build" / "bench"

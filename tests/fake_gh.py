@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A gh that keeps a repository's pull requests, issues and comments in $FAKE_GH, a JSON file.
 
-GitHub cannot be reached from tests. This answers the few requests of tools/publish.py as GitHub's
+GitHub cannot be reached from tests. This answers the few requests of tools/follow/publish.py as GitHub's
 REST API does, by its documentation, and notes in "calls" every one it was asked.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.upstream import PATH, Upstream, cached
+from tools.upstream.fetch import PATH, Upstream, cached
 
 WHY = "no genuine upstream in the tool's cache: run make sweep with the network or a mirror once"
 

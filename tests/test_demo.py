@@ -1,4 +1,4 @@
-"""tools/demo.py, but for the training itself, which tests/smoke has."""
+"""tools/training/demo.py, but for the training itself, which tests/smoke has."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tools import demo, stacks
 from tools.errors import UserError
+from tools.training import demo, stacks
 
 
 def test_sparkline():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkouts import Checkout
-from tools import generated_diff
+from tools.follow import generated_diff
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
 
 def compare(here: Checkout, base: str, code: int = 0, **env: str) -> tuple[str, Path]:
     here.env.update(env)
-    told = here.run("tools.generated_diff", "--base", base, code=code)
+    told = here.run("tools.follow.generated_diff", "--base", base, code=code)
     return told, here.root / "build" / "generated-diff"
 
 
@@ -92,6 +92,8 @@ def test_what_refuses_is_told_whichever_side(here: Checkout) -> None:
 def test_mistakes(here: Checkout, tmp_path: Path) -> None:
     assert "is no commit of this checkout" in compare(here, "nope", code=1)[0]
     (tmp_path / "mine").write_text("mine")
-    told = here.run("tools.generated_diff", "--base", "HEAD", "--into", str(tmp_path), code=1)
+    told = here.run(
+        "tools.follow.generated_diff", "--base", "HEAD", "--into", str(tmp_path), code=1
+    )
     assert "holds something else" in told
     assert (tmp_path / "mine").read_text() == "mine"

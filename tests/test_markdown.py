@@ -1,4 +1,4 @@
-"""tools/markdown.py: any text is held, and a report fits."""
+"""tools/follow/markdown.py: any text is held, and a report fits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tools.markdown import Block, fence, render
+from tools.follow.markdown import Block, fence, render
 
 LINES = st.lists(st.text(alphabet="ab `~中𝄞<>", max_size=30), max_size=60).map("\n".join)
 

@@ -1,4 +1,4 @@
-"""tools/outputs.py: all or nothing, whatever happens to the process or the disk."""
+"""tools/regenerate/outputs.py: all or nothing, whatever happens to the process or the disk."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tools import outputs
 from tools.errors import UserError
+from tools.regenerate import outputs
 
 ROOT = Path(__file__).resolve().parents[1]
 OLD = {
@@ -32,7 +32,7 @@ import os, signal, sys, shutil
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from tests.test_outputs import NEW
-from tools import outputs
+from tools.regenerate import outputs
 
 left = int(sys.argv[2])
 
@@ -111,7 +111,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
     code = """
     import resource, signal, sys
     from pathlib import Path
-    from tools import outputs
+    from tools.regenerate import outputs
     from tools.errors import UserError
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -1,4 +1,4 @@
-"""tools/publish.py: everything once, updated in place, and nobody's commits overwritten."""
+"""tools/follow/publish.py: everything once, updated in place, and nobody's commits overwritten."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.checkouts import PERSON
-from tools import checkout, publish
 from tools.errors import UserError
+from tools.follow import checkout, publish
 
 FAKE = Path(__file__).with_name("fake_gh.py")
 BOT = {k: "github-actions[bot]" if k.endswith("NAME") else "bot@example.org" for k in PERSON}

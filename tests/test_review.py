@@ -14,13 +14,14 @@ import pytest
 
 from tests import genuine
 from tests.miniature import PATH, SHAPES, TAGS, build_repo
-from tools import review, series, transform
-from tools.review_page import code, diff, labels, rows
-from tools.upstream import Upstream, from_file
+from tools.regenerate import series, transform
+from tools.review import code, diff, labels, rows
+from tools.review import page as review
+from tools.upstream.fetch import Upstream, from_file
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = "run_clm_lora.review.html"
-CSS = (ROOT / "tools" / "review_page" / "page.css").read_text(encoding="utf-8")
+CSS = (ROOT / "tools" / "review" / "page.css").read_text(encoding="utf-8")
 GENUINE = genuine.texts()
 VOID = {"meta", "col", "br", "hr", "img", "link", "input"}
 

@@ -16,7 +16,8 @@ import pytest
 from codemods.engine.refusal import Refusal
 from tests import genuine
 from tests.miniature import TAGS, build_repo
-from tools import outputs, series, sheet, transform, upstream, verify
+from tools.regenerate import outputs, series, sheet, transform, verify
+from tools.upstream import fetch as upstream
 
 ROOT = Path(__file__).resolve().parents[1]
 SERIES = {name: series.load(name) for name in series.names()}
@@ -167,7 +168,7 @@ def test_the_sheet_shows_each_added_line(result: transform.Result) -> None:
 
 def test_same_bytes_whatever_the_hash_seed(repo: Path) -> None:
     code = (
-        "import hashlib, sys; from tools import outputs, series, transform, upstream\n"
+        "import hashlib, sys; from tools.regenerate import outputs, series, transform; from tools.upstream import fetch as upstream\n"
         "found = upstream.fetch(sys.argv[1], 'v5.1.0')\n"
         "files = outputs.render(transform.transform(found, series.load('chatglm')))\n"
         "print(hashlib.sha256(b''.join(files.values())).hexdigest())"

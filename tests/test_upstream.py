@@ -1,4 +1,4 @@
-"""tools/upstream.py against real git repositories, made here: no mock, no network beyond loopback."""
+"""tools/upstream/fetch.py against real git repositories, made here: no mock, no network beyond loopback."""
 
 from __future__ import annotations
 
@@ -20,9 +20,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT)] * (str(ROOT) not in sys.path)
 
-from tools import cache, git_fetch, upstream
 from tools.errors import UserError
-from tools.upstream import PATH, Upstream, cached, fetch
+from tools.upstream import cache
+from tools.upstream import fetch as upstream
+from tools.upstream import git as git_fetch
+from tools.upstream.fetch import PATH, Upstream, cached, fetch
 
 WHO = {
     f"GIT_{role}_{what}": "t@example.org"
@@ -214,13 +216,13 @@ def test_run_from_a_git_hook(made: Made, tmp_path: Path, monkeypatch: pytest.Mon
 
 WARM = """
 import sys, time
-from tools import upstream
+from tools.upstream import fetch as upstream
 spent = []
 for _ in range(5):
     began = time.perf_counter()
     got = upstream.fetch(sys.argv[1], sys.argv[2])
     spent.append(time.perf_counter() - began)
-for name in ("git", "rich", "subprocess", "socket", "tools.git_fetch"):
+for name in ("git", "rich", "subprocess", "socket", "tools.upstream.git"):
     assert name not in sys.modules, name
 assert min(spent) < 0.010, spent
 sys.stdout.buffer.write(got.text.encode())
@@ -319,7 +321,7 @@ def test_two_paths_and_cached(made: Made, tmp_path: Path) -> None:
 
 HURRY = """
 import sys
-from tools import upstream
+from tools.upstream import fetch as upstream
 print(upstream.fetch(sys.argv[1], "v4.28.0").blob, upstream.fetch(sys.argv[1], "main").blob)
 """
 
@@ -575,7 +577,7 @@ def test_timeout_must_be_a_number(
 def test_git_not_installed(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert "git is not installed" in refused(made.url, "v4.28.0")
-    code = "import sys; from tools import upstream; upstream.fetch(sys.argv[1], 'main')"
+    code = "import sys; from tools.upstream import fetch; fetch.fetch(sys.argv[1], 'main')"
     run = subprocess.run(
         [sys.executable, "-c", code, made.url],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -8,9 +8,9 @@ import pytest
 
 from tests.checkouts import Checkout
 from tests.test_bump import GONE
-from tools import watch
-from tools.series import Series
-from tools.sweep import Outcome
+from tools.follow import watch
+from tools.follow.sweep import Outcome
+from tools.regenerate.series import Series
 
 CHATGLM, CAUSAL = Series("chatglm", "a.py", (), kept="a reason"), Series("causal", "b.py", ())
 

@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def regenerate(args: argparse.Namespace) -> int:
     """Fetch, apply, verify, write."""
-    from tools import outputs, series, transform
+    from tools.regenerate import outputs, series, transform
 
     chosen = series.load(args.series)
     with outputs.held(args.out):
@@ -118,7 +118,7 @@ def regenerate(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Compare lock, sheet and, where it was built, the script with a fresh regenerate."""
-    from tools import outputs, series, transform
+    from tools.regenerate import outputs, series, transform
 
     chosen = series.load(args.series)
     lock = outputs.read_lock(args.out, chosen.script)
@@ -141,7 +141,7 @@ def diff(args: argparse.Namespace) -> int:
     """Upstream → generated, on the terminal."""
     import difflib
 
-    from tools import outputs, series, transform
+    from tools.regenerate import outputs, series, transform
 
     chosen = series.load(args.series)
     found = _fetch(args, outputs.read_lock(args.out, chosen.script))
@@ -160,8 +160,9 @@ def diff(args: argparse.Namespace) -> int:
 
 def review(args: argparse.Namespace) -> int:
     """Upstream → generated, and what changed since a commit of this repository, as one page."""
-    from tools import at_commit, outputs, series, transform
-    from tools import review as page
+    from tools.follow import at_commit
+    from tools.regenerate import outputs, series, transform
+    from tools.review import page
 
     chosen = series.load(args.series)
     lock = outputs.read_lock(args.out, chosen.script)
@@ -178,8 +179,8 @@ def review(args: argparse.Namespace) -> int:
 
 def sweep(args: argparse.Namespace) -> int:
     """Try many refs."""
-    from tools import sweep as sweeping
-    from tools import upstream
+    from tools.follow import sweep as sweeping
+    from tools.upstream import fetch as upstream
 
     repo = args.repo or upstream.DEFAULT_REPO
     return sweeping.run(
@@ -189,14 +190,14 @@ def sweep(args: argparse.Namespace) -> int:
 
 def demo(args: argparse.Namespace) -> int:
     """Everything, end to end, at toy size."""
-    from tools import demo as showing
+    from tools.training import demo as showing
 
     return showing.run(args)
 
 
 def stack(args: argparse.Namespace) -> int:
     """Name the environment of a ref: the Makefile's .venv-STACK."""
-    from tools import stacks
+    from tools.training import stacks
 
     print(stacks.stack_for(args.ref) if args.ref else stacks.stacks()[-1])
     return 0
@@ -204,7 +205,7 @@ def stack(args: argparse.Namespace) -> int:
 
 def merge(args: argparse.Namespace) -> int:
     """One model of adapter and base."""
-    from tools import merge as merging
+    from tools.training import merge as merging
 
     merging.merge(args.adapter, args.dest, args.base, args.trust_remote_code)
     print(f"wrote {args.dest}")
@@ -213,9 +214,10 @@ def merge(args: argparse.Namespace) -> int:
 
 def locks(args: argparse.Namespace) -> int:
     """Check and sweep every series that has a lock: what CI does before the tests."""
-    from tools import bump as bumping
-    from tools import stacks, upstream
-    from tools import sweep as sweeping
+    from tools.follow import bump as bumping
+    from tools.follow import sweep as sweeping
+    from tools.training import stacks
+    from tools.upstream import fetch as upstream
 
     args.repo = args.repo or upstream.DEFAULT_REPO
     known = bumping.locked(args.out)
@@ -234,8 +236,8 @@ def locks(args: argparse.Namespace) -> int:
 
 def bump(args: argparse.Namespace) -> int:
     """One commit of locks and sheets at a newer release."""
-    from tools import bump as bumping
-    from tools import upstream
+    from tools.follow import bump as bumping
+    from tools.upstream import fetch as upstream
 
     repo = args.repo or upstream.DEFAULT_REPO
     return bumping.run(repo, args.series, args.out, args.to, args.accept_moved)
@@ -243,15 +245,15 @@ def bump(args: argparse.Namespace) -> int:
 
 def watch(args: argparse.Namespace) -> int:
     """What the weekly workflow asks."""
-    from tools import upstream
-    from tools import watch as watching
+    from tools.follow import watch as watching
+    from tools.upstream import fetch as upstream
 
     return watching.run(args.repo or upstream.DEFAULT_REPO, args.out, args.into)
 
 
 def _fetch(args: argparse.Namespace, lock: dict | None):
     """Upstream's text as the command line asks for it; the lock says the default ref."""
-    from tools import upstream
+    from tools.upstream import fetch as upstream
 
     if args.upstream_file:
         return upstream.from_file(args.upstream_file)
@@ -262,7 +264,7 @@ def _fetch(args: argparse.Namespace, lock: dict | None):
 
 def _locked(args: argparse.Namespace, lock: dict):
     """Upstream's text at the very commit that the lock names, wherever it now comes from."""
-    from tools import upstream
+    from tools.upstream import fetch as upstream
 
     locked = lock["upstream"]
     if args.upstream_file or not locked["commit"]:

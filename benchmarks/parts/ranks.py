@@ -7,7 +7,8 @@ import json
 
 from benchmarks.bench import STACKS, Bench
 from benchmarks.report import Bar, Part, Table, median, ratio, times
-from tools import launch, series
+from tools.regenerate import series
+from tools.training import launch
 
 ROWS, ROUNDS = 1600, 3
 STACK = next(iter(STACKS))

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.bench import Bench
 from benchmarks.report import Bar, Part, Table, median, ratio, times
-from tools import sweep, upstream
+from tools.follow import sweep
+from tools.upstream import fetch as upstream
 
 REF, ROUNDS = "v4.28.0", 15
 

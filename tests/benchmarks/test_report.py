@@ -8,7 +8,7 @@ import pytest
 from benchmarks import __main__ as program
 from benchmarks import report
 from benchmarks.parts import general, memory, preprocessing, ranks, regenerate, training
-from tools.series import ROOT
+from tools.regenerate.series import ROOT
 
 
 def test_a_ratio_is_the_median_of_the_rounds_ratios():

@@ -22,7 +22,7 @@ from rich.table import Table
 
 from tests.fuzz import mutations, run
 from tests.fuzz.sources import miniature
-from tools import series as all_series
+from tools.regenerate import series as all_series
 
 TEXTS: dict[str, str] = {}
 

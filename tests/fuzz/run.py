@@ -10,11 +10,11 @@ from random import Random
 from codemods.engine.refusal import Refusal
 from tests.fuzz import mutations
 from tests.fuzz.oracle import Judge
-from tools import cache
-from tools import series as all_series
 from tools.errors import UserError
-from tools.transform import transform
-from tools.upstream import Upstream, cached
+from tools.regenerate import series as all_series
+from tools.regenerate.transform import transform
+from tools.upstream import cache
+from tools.upstream.fetch import Upstream, cached
 
 OUTCOMES = ("worked", "refused", "wrong", "crashed", "broken")
 

@@ -18,7 +18,7 @@ def miniature() -> dict[str, str]:
         from tests.miniature import build_repo
     except ImportError:
         return {}
-    from tools.upstream import fetch, release_tags
+    from tools.upstream.fetch import fetch, release_tags
 
     found: dict[str, str] = {}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:

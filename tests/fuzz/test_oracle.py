@@ -10,8 +10,8 @@ import pytest
 from tests.fuzz import run
 from tests.fuzz.oracle import Judge
 from tests.fuzz.sources import few, sources
-from tools import series as all_series
-from tools.transform import transform
+from tools.regenerate import series as all_series
+from tools.regenerate.transform import transform
 
 # What is edited (a pattern and what takes its place), and what the oracle must say about it.
 ADD_LORA = r"\n( +)(\w+) = add_lora\(.*\)\n"

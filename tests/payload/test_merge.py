@@ -1,4 +1,4 @@
-"""tools/merge.py: one model of base and adapter, with the logits of the two together."""
+"""tools/training/merge.py: one model of base and adapter, with the logits of the two together."""
 
 import os
 import shutil
@@ -15,8 +15,8 @@ from test_lora import arguments
 
 from tests import toy_chatglm
 from tools import __main__ as tools
-from tools import merge
 from tools.errors import UserError
+from tools.training import merge
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from pathlib import Path
 from tests import genuine
 from tests.miniature import SHAPES
 from tests.smoke.conftest import UPSTREAM
-from tools import outputs, series, transform, upstream
+from tools.regenerate import outputs, series, transform
+from tools.upstream import fetch as upstream
 
 
 def source(ref: str) -> tuple[upstream.Upstream, str]:

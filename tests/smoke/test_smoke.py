@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.smoke.conftest import LAYERS, ROOT, ROWS, Runner
-from tools import launch
+from tools.training import launch
 
 pytestmark = pytest.mark.smoke
 TWO = {"per_device_train_batch_size": 3, "per_device_eval_batch_size": 3}

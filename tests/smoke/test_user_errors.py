@@ -13,7 +13,7 @@ import pytest
 
 from tests.smoke.conftest import ROWS, Runner
 from tests.smoke.test_smoke import TWO, deepspeed
-from tools import launch
+from tools.training import launch
 
 pytestmark = pytest.mark.smoke
 GOOD = {"prompt": "a", "response": "b", "history": []}

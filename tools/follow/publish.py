@@ -1,6 +1,6 @@
 """What the workflows tell GitHub, each thing once: what is there is updated, not doubled.
 
-``python -m tools.publish comment|pull-request|issue|close-issue``, on a runner of GitHub Actions:
+``python -m tools.follow.publish comment|pull-request|issue|close-issue``, on a runner of GitHub Actions:
 talks through ``gh api``, which takes its token from GH_TOKEN, and GITHUB_REPOSITORY says where.
 The first line of a pull request's or issue's text is a heading: its title.
 """
@@ -14,8 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools import checkout
 from tools.errors import UserError
+from tools.follow import checkout
 
 BOT = "github-actions[bot]"
 LABEL = "upstream-watch"
@@ -128,7 +128,7 @@ def titled(text: str) -> tuple[str, str]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.publish", description=__doc__.split("\n")[0]
+        prog="python -m tools.follow.publish", description=__doc__.split("\n")[0]
     )
     parser.add_argument("what", choices=("comment", "pull-request", "issue", "close-issue"))
     parser.add_argument("--text", type=Path, action="append", default=[], help="files, joined")

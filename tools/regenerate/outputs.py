@@ -19,10 +19,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tools import cache, sheet, upstream
 from tools.errors import UserError
-from tools.transform import Result, shown_repo
-from tools.upstream import Upstream
+from tools.regenerate import sheet
+from tools.regenerate.transform import Result, shown_repo
+from tools.upstream import cache
+from tools.upstream import fetch as upstream
+from tools.upstream.fetch import Upstream
 
 PENDING = ".pending"
 FORMAT = 1

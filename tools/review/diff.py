@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html import escape
 
-from tools.review_page import code
-from tools.review_page.labels import Label
-from tools.review_page.rows import Part, Row
+from tools.review import code
+from tools.review.labels import Label
+from tools.review.rows import Part, Row
 
 CONTEXT = 3  # unchanged lines shown on either side of a change
 _LEAST = 6  # fewer lines than this are not worth folding

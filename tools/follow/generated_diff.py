@@ -21,10 +21,12 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tools import checkout, markdown, outputs, stacks
 from tools.errors import UserError
-from tools.markdown import Block
-from tools.series import ROOT
+from tools.follow import checkout, markdown
+from tools.follow.markdown import Block
+from tools.regenerate import outputs
+from tools.regenerate.series import ROOT
+from tools.training import stacks
 
 MARK = "<!-- run-clm-lora: generated diff -->"
 
@@ -181,7 +183,7 @@ def _counts(diff: str) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.generated_diff", description=__doc__.split("\n")[0]
+        prog="python -m tools.follow.generated_diff", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--base", required=True, help="a commit of this repository")
     parser.add_argument("--repo", help="git URL or path of a local clone of upstream")

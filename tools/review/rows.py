@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 
-from tools.transform import END, MARK
+from tools.regenerate.transform import END, MARK
 
 Spans = tuple[tuple[int, int], ...]
 

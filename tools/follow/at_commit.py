@@ -10,9 +10,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools import outputs
 from tools.errors import UserError
-from tools.series import ROOT
+from tools.regenerate import outputs
+from tools.regenerate.series import ROOT
 
 
 @dataclass(frozen=True)

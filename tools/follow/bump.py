@@ -15,11 +15,14 @@ from pathlib import Path
 
 from codemods.engine.refusal import Refusal
 from codemods.engine.script import Script
-from tools import checkout, outputs, series, stacks, upstream
 from tools.errors import UserError
-from tools.series import ROOT, Series
-from tools.transform import Result, shown_repo, transform
-from tools.upstream import Upstream
+from tools.follow import checkout
+from tools.regenerate import outputs, series
+from tools.regenerate.series import ROOT, Series
+from tools.regenerate.transform import Result, shown_repo, transform
+from tools.training import stacks
+from tools.upstream import fetch as upstream
+from tools.upstream.fetch import Upstream
 
 SINCE = "v4.28.0"
 SOURCES = ("patches", "codemods", "tools")  # what a lock pins: a commit must hold it too

@@ -8,7 +8,7 @@ from html import escape
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Number, String
 
-from tools.review_page.rows import Spans
+from tools.review.rows import Spans
 
 Tokens = list[tuple[str, str]]  # pieces of one line and their class; "" has no colour
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.series import ROOT
+from tools.regenerate.series import ROOT
 
 # No hub, no GPU, no fight over cores; ACCELERATE_USE_CPU would turn DeepSpeed into plain DDP.
 OFFLINE = {

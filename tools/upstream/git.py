@@ -1,4 +1,4 @@
-"""The git commands behind tools/upstream.py: one remote, one commit, one file, few bytes.
+"""The git commands behind tools/upstream/fetch.py: one remote, one commit, one file, few bytes.
 
 Every command runs through GitPython, without a shell, in a session of its own (so that a
 timeout ends git's helpers too), against a throw-away bare repository. The address, which may
@@ -20,13 +20,11 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 from urllib.parse import unquote
 
 from tools.errors import UserError
-
-if TYPE_CHECKING:
-    from tools.upstream import Address
+from tools.upstream.address import Address
 
 REMOTE = "run-clm-lora-upstream"
 PIN = "refs/pin/commit"

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.series import ROOT
+from tools.regenerate.series import ROOT
 
 FOLDER = ROOT / "requirements"
 _RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)")

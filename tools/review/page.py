@@ -8,15 +8,15 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-from tools.at_commit import Then
-from tools.review_page import code, diff
-from tools.review_page.labels import Label, label
-from tools.review_page.rows import Part, blocks, parts, split
-from tools.series import Entry
-from tools.sheet import render as render_sheet
-from tools.transform import Result, shown_repo
+from tools.follow.at_commit import Then
+from tools.regenerate.series import Entry
+from tools.regenerate.sheet import render as render_sheet
+from tools.regenerate.transform import Result, shown_repo
+from tools.review import code, diff
+from tools.review.labels import Label, label
+from tools.review.rows import Part, blocks, parts, split
 
-_FOLDER = Path(__file__).parent / "review_page"
+_FOLDER = Path(__file__).parent
 _MAIN, _SINCE, _SHEET = "c", "b", "s"  # how ids of changes begin, in each of the three diffs
 _UPSTREAM = (Label("upstream", ""),)  # who wrote the lines that no patch changed
 _OUTSIDE = "outside the blocks"

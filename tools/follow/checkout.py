@@ -7,12 +7,12 @@ import subprocess
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.series import ROOT
+from tools.regenerate.series import ROOT
 
 
 def run(*arguments: str, given: str | None = None) -> bytes:
     """One git command's stdout. UserError, with git's own telling line, where it fails."""
-    from tools.git_fetch import telling_line
+    from tools.upstream.git import telling_line
 
     try:
         ran = subprocess.run(

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools import bump, markdown, stacks, sweep, upstream
 from tools.errors import UserError
-from tools.series import Series
-from tools.sweep import Outcome
+from tools.follow import bump, markdown, sweep
+from tools.follow.sweep import Outcome
+from tools.regenerate.series import Series
+from tools.training import stacks
+from tools.upstream import fetch as upstream
 
 ROWS = 30  # of the table; who is further behind sees the newest
 

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 
 from codemods.engine.patch import Change, Patch
-from tools.review_page.rows import Part, split
-from tools.transform import Result
+from tools.regenerate.transform import Result
+from tools.review.rows import Part, split
 
 _NEAR = 2  # lines between an insertion and the statement it is recorded at: blank ones, a comment
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from codemods.engine import payload as payloads
 from tools.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 SERIES_FILE = ROOT / "patches" / "series.toml"
 
 

@@ -8,8 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from codemods.engine.refusal import Refusal
-from tools import series, transform, upstream
 from tools.errors import UserError
+from tools.regenerate import series, transform
+from tools.upstream import fetch as upstream
 
 
 @dataclass(frozen=True)

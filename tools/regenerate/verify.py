@@ -8,7 +8,7 @@ import warnings
 
 from codemods.engine.refusal import Refusal
 from codemods.engine.script import Script
-from tools.series import Series
+from tools.regenerate.series import Series
 
 _ALWAYS = set(dir(builtins)) | {"__file__", "__name__", "__doc__", "__spec__", "__package__"}
 

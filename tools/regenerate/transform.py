@@ -14,9 +14,9 @@ from codemods.engine.patch import Patch
 from codemods.engine.refusal import Refusal
 from codemods.engine.source import Source
 from codemods.engine.syntax import statements
-from tools import verify
-from tools.series import Series
-from tools.upstream import Upstream
+from tools.regenerate import verify
+from tools.regenerate.series import Series
+from tools.upstream.fetch import Upstream
 
 MARK = "# >>> patch: {} (generated, do not edit)"
 END = "# <<< patch: {}"

@@ -11,22 +11,21 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NoReturn
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from tools import cache
 from tools.errors import UserError
+from tools.upstream import cache
+from tools.upstream.address import Address, address
 
 if TYPE_CHECKING:
-    from tools.git_fetch import Session
+    from tools.upstream.git import Session
 
 PATH = "examples/pytorch/language-modeling/run_clm.py"
 DEFAULT_REPO = "https://github.com/huggingface/transformers"
 
 _HEX = re.compile(r"[0-9a-fA-F]{7,40}")
 _RELEASE = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
-_HOST = r"(?:[A-Za-z0-9_][A-Za-z0-9_.-]*|\[[0-9A-Fa-f:.]+\])"
-_USER = r"[A-Za-z0-9_][A-Za-z0-9_.+-]*"
 # No shell ever sees a ref. These are refused because no release is named so, and a mistake is.
 _BAD_REF = re.compile(r"""[\x00-\x20\x7f~^:?*\[\\;&|$`<>(){}'"!]|\.\.|@\{|//""")
 
@@ -41,84 +40,6 @@ class Upstream:
     blob: str
     path: str
     text: str
-
-
-@dataclass(frozen=True)
-class Address:
-    """A repository as git needs it (`git`), and as anybody may see it (`shown`)."""
-
-    git: str = field(repr=False)
-    shown: str
-    local: bool
-    secrets: tuple[str, ...] = field(default=(), repr=False)
-
-    @property
-    def key(self) -> str:
-        """What the cache knows it by: `shown`, however its end is spelled."""
-        end = self.shown.rstrip("/")
-        return end if self.local else end.removesuffix(".git")
-
-
-def address(repo: str) -> Address:
-    """Check and split the address of a repository, before git sees any of it.
-
-    Takes https, http, ssh, git and file URLs, ``[user@]host:path`` and local paths. Raises
-    UserError for anything else: empty, options, control characters, transport helpers (``x::``).
-    """
-
-    def refuse(why: str) -> NoReturn:
-        seen = ascii(re.sub(r"[?#].*", "", repo.rpartition("@")[2], flags=re.DOTALL)[:80])
-        raise UserError(
-            f"repository address {seen} refused ({why}): give an https, ssh, git or file URL, "
-            "git@host:path, or the path of a local clone"
-        )
-
-    if not repo.strip():
-        refuse("it is empty")
-    if not repo.isprintable():
-        refuse("it has control characters")
-    if repo.startswith("-"):
-        refuse("it reads as an option")
-    if re.match(r"[A-Za-z0-9+.-]*::", repo):
-        refuse("transport helpers run programs")
-    scheme, mark, rest = repo.partition("://")
-    if mark and "/" not in scheme:
-        scheme = scheme.lower()
-        if scheme not in ("https", "http", "ssh", "git", "file"):
-            refuse("its scheme is not allowed")
-        if scheme == "file":
-            if not rest.startswith("/"):
-                refuse("a file URL begins with file:///")
-            return Address(repo, repo, local=True)
-        authority, _, path = rest.partition("/")
-        login, _, host = authority.rpartition("@")
-        user, _, password = login.partition(":")
-        if " " in repo or not re.fullmatch(_HOST + r"(?::\d+)?", host) or not path:
-            refuse("its host or path is malformed")
-        if scheme == "ssh" and user and not re.fullmatch(_USER, user):
-            refuse("its user is malformed")
-        keep = f"{user}@" if scheme == "ssh" and user else ""  # a name ssh cannot do without
-        path, _, query = path.partition("?")
-        secrets = [password, query, "" if keep else user]
-        shown = f"{scheme}://{keep}{host}/{path.partition('#')[0]}"
-        return Address(repo, shown, local=False, secrets=_spellings(secrets))
-    before, colon, _ = repo.partition(":")
-    if colon and "/" not in before:
-        if not re.fullmatch(rf"(?:{_USER}@)?{_HOST}:[^-@\s:][^@\s]*", repo):
-            refuse("write a local path with a colon as ./path")
-        return Address(repo, repo, local=False)
-    place = os.path.abspath(os.path.expanduser(repo))
-    return Address(place, place, local=True)
-
-
-def _spellings(secrets: list[str]) -> tuple[str, ...]:
-    """The secrets long enough to be told from ordinary words, as given and percent-decoded."""
-    known = [secret for secret in secrets if len(secret) > 3]
-    if any("%" in secret for secret in known):
-        from urllib.parse import unquote
-
-        known += [unquote(secret) for secret in known]
-    return tuple(sorted(set(known), key=len, reverse=True))
 
 
 def check_ref(ref: str) -> None:
@@ -173,7 +94,7 @@ def fetch(
             f"{ref} of {at.shown} is not in the cache {cache.root()} to use offline{last}: "
             "fetch it once with the network, or set UPSTREAM_FILE=path"
         )
-    from tools import git_fetch
+    from tools.upstream import git as git_fetch
 
     with cache.scratch() as folder:
         session = git_fetch.Session(at, folder, offline=offline)
@@ -218,7 +139,7 @@ def _again(
 
     A known tag keeps its commit, even where the tag has moved since: only `refresh` moves it.
     """
-    from tools.git_fetch import GitError
+    from tools.upstream.git import GitError
 
     kind = known["kind"] if known else "commit"
     try:
@@ -237,7 +158,7 @@ def _again(
 
 def _resolve(session: Session, at: Address, ref: str) -> tuple[str, str, str]:
     """(commit, tree, kind) of a ref, asked of the repository: tag first, then branch, commit."""
-    from tools.git_fetch import GitError, nearest_tags
+    from tools.upstream.git import GitError, nearest_tags
 
     if len(ref) == 40 and _HEX.fullmatch(ref):
         return (*session.pin(ref.lower()), "commit")
@@ -304,7 +225,7 @@ def release_tags(repo: str, since: str = "v4.28.0") -> list[str]:
     if not first:
         raise UserError(f"{since[:80]!a} is not a release: give one like v4.28.0")
     at = address(repo)
-    from tools import git_fetch
+    from tools.upstream import git as git_fetch
 
     with cache.scratch() as folder:
         session = git_fetch.Session(at, folder)
@@ -326,7 +247,7 @@ def measure_fetch(repo: str, ref: str) -> int:
     """
     import tempfile
 
-    from tools import git_fetch
+    from tools.upstream import git as git_fetch
 
     at = address(repo)
     check_ref(ref)

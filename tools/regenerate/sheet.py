@@ -7,8 +7,8 @@ itself is not repeated.
 from __future__ import annotations
 
 from codemods.engine.patch import Change, Patch
-from tools.series import Entry
-from tools.transform import Result, shown_repo
+from tools.regenerate.series import Entry
+from tools.regenerate.transform import Result, shown_repo
 
 
 def render(result: Result) -> str:

@@ -18,8 +18,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from tools import launch, outputs, series, stacks, transform, upstream
 from tools.errors import UserError
+from tools.regenerate import outputs, series, transform
+from tools.training import launch, stacks
+from tools.upstream import fetch as upstream
 
 DATA = series.ROOT / "docs" / "examples" / "chat_zh.json"
 STEPS = 150

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.engine.refusal import Refusal
-from tools import launch, outputs, series, stacks, transform, upstream
 from tools.errors import UserError
+from tools.regenerate import outputs, series, transform
+from tools.training import launch, stacks
+from tools.upstream import fetch as upstream
 
 REFS = ("v4.28.0", "v4.36.0", "v4.45.0", "v4.56.0", "v5.0.0", "v5.1.0")
 PACKAGES = ("transformers", "peft", "accelerate", "datasets")
@@ -146,7 +148,7 @@ def table(rows: list[Row]) -> str:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m tools.matrix", description=__doc__.split("\n")[0]
+        prog="python -m tools.training.matrix", description=__doc__.split("\n")[0]
     )
     parser.add_argument("--repo", default=upstream.DEFAULT_REPO)
     parser.add_argument("--refs", nargs="*", default=REFS)
