@@ -16,7 +16,7 @@ from tests.miniature import build_repo
 
 NEWER = "v4.54.0"  # stands for the release that the documents bump to
 ELSEWHERE = {  # what other tests run, or what takes too long for every test run to do once more
-    "make demo": "make demo is run before a release, its parts in tests/test_demo.py",
+    "make demo": "make demo is run before a release, its parts in tests/training/test_demo.py",
     "make test": "this is it",
     "make fuzz EXAMPLES=1000": "tests/fuzz",
     "make format": "make lint is the same in earnest",

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from tests.checkouts import ROOT, Checkout
-from tests.test_bump import GONE
-from tests.test_publish import GitHub, install
+from tests.follow.test_bump import GONE
+from tests.follow.test_publish import GitHub, install
 
 FOLDER = ROOT / ".github" / "workflows"
 WORKFLOWS = {f.stem: yaml.safe_load(f.read_text("utf-8")) for f in sorted(FOLDER.glob("*.yml"))}

@@ -19,7 +19,7 @@ from tools.review import code, diff, labels, rows
 from tools.review import page as review
 from tools.upstream.fetch import Upstream, from_file
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PAGE = "run_clm_lora.review.html"
 CSS = (ROOT / "tools" / "review" / "page.css").read_text(encoding="utf-8")
 GENUINE = genuine.texts()

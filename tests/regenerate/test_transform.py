@@ -19,7 +19,7 @@ from tests.miniature import TAGS, build_repo
 from tools.regenerate import outputs, series, sheet, transform, verify
 from tools.upstream import fetch as upstream
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SERIES = {name: series.load(name) for name in series.names()}
 GENUINE = genuine.texts()
 

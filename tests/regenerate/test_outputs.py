@@ -14,7 +14,7 @@ import pytest
 from tools.errors import UserError
 from tools.regenerate import outputs
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 OLD = {
     "script.py": b"old script\n",
     "script.lock.json": b"old lock\n",
@@ -31,7 +31,7 @@ KILLED = """
 import os, signal, sys, shutil
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from tests.test_outputs import NEW
+from tests.regenerate.test_outputs import NEW
 from tools.regenerate import outputs
 
 left = int(sys.argv[2])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.checkouts import Checkout
-from tests.test_bump import GONE
+from tests.follow.test_bump import GONE
 from tools.follow import watch
 from tools.follow.sweep import Outcome
 from tools.regenerate.series import Series
