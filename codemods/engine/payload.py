@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,13 @@ class Payload:
     """One payload module.
 
     ``code`` is its text after the imports, unchanged but for the ``logger`` line, which upstream's
-    script has too. ``imports`` maps each imported local name to (module, name or None).
+    script has too. ``imports`` maps each imported local name to (module, name or None); what is
+    imported from a module of the same folder is not among them, since that is grafted as well.
     """
 
     module: str
+    file: str  # below patches/
+    digest: str  # the first 12 digits of the file's SHA-256
     code: str
     imports: dict[str, tuple[str, str | None]]
     names: frozenset[str]  # bound at module level
@@ -36,8 +40,15 @@ def _is_logger(node: ast.stmt) -> bool:
     return isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "logger"
 
 
-def read(module: str, folder: Path = PATCHES) -> Payload:
-    text = (folder / f"{module}.py").read_text(encoding="utf-8")
+def path(module: str, layer: str, patches: Path = PATCHES) -> Path:
+    return patches / layer / f"{module}.py"
+
+
+def read(module: str, layer: str, patches: Path = PATCHES) -> Payload:
+    """The payload module of a layer. OSError if there is none, SyntaxError if it isn't Python."""
+    file = path(module, layer, patches)
+    raw = file.read_bytes()
+    text = raw.decode("utf-8")
     tree = ast.parse(text)
     lines = text.splitlines(keepends=True)
     imports: dict[str, tuple[str, str | None]] = {}
@@ -47,7 +58,8 @@ def read(module: str, folder: Path = PATCHES) -> Payload:
             for a in node.names:
                 imports[a.asname or a.name.split(".")[0]] = (a.name, None)
         elif isinstance(node, ast.ImportFrom):
-            for a in node.names:
+            sibling = path(node.module, layer, patches).is_file()
+            for a in [] if sibling else node.names:
                 imports[a.asname or a.name] = (node.module, a.name)
         elif not (isinstance(node, ast.Expr) and node is tree.body[0]) and not _is_logger(node):
             break
@@ -60,7 +72,15 @@ def read(module: str, folder: Path = PATCHES) -> Payload:
         for n in _bound(node)
     }
     used = {n.id for n in walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
-    return Payload(module, code, imports, frozenset(names), frozenset(used))
+    return Payload(
+        module,
+        file.relative_to(patches).as_posix(),
+        hashlib.sha256(raw).hexdigest()[:12],
+        code,
+        imports,
+        frozenset(names),
+        frozenset(used),
+    )
 
 
 def _bound(node: ast.stmt) -> list[str]:

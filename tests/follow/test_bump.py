@@ -114,7 +114,7 @@ def test_a_kept_series_moves_when_named(here: Checkout) -> None:
     "file, said",
     [
         ("generated/run_clm_lora.lock.json", "generated has uncommitted changes"),
-        ("patches/lora.py", "uncommitted changes in patches/lora.py"),
+        ("patches/common/lora.py", "uncommitted changes in patches/common/lora.py"),
         ("generated/new.md", "generated has uncommitted changes (generated/new.md)"),
     ],
 )
@@ -153,7 +153,7 @@ def test_a_mirror_that_is_behind_takes_nobody_back(here: Checkout) -> None:
 
 
 def test_a_lock_made_with_other_patches(here: Checkout) -> None:
-    with open(here.root / "patches" / "lora.py", "a") as stream:
+    with open(here.root / "patches" / "common" / "lora.py", "a") as stream:
         stream.write("# more\n")
     here.commit("A patch changes, its lock does not")
     refused(here, said="was made with other patches")

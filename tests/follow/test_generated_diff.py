@@ -40,7 +40,7 @@ def test_nothing_changed(here: Checkout) -> None:
 
 
 def test_a_patch_and_a_ref_change(here: Checkout) -> None:
-    file = here.root / "patches" / "lora.py"
+    file = here.root / "patches" / "common" / "lora.py"
     file.write_text(file.read_text("utf-8") + "\n\nADDED_BY_THIS_TEST = '````'\n")
     told, into = compare(here, "HEAD")  # what is not committed yet counts
     assert "| second | `v4.54.0` | +3 −0 |" in told

@@ -133,7 +133,10 @@ def grafts(series: str) -> Grafts:
     table = tomllib.loads((PATCHES / "series.toml").read_text(encoding="utf-8"))
     layers = table["series"][series]["layers"]
     files = {
-        f"{m}.py" for p in table["patch"] if p["layer"] in layers for m in p.get("payload", ())
+        f"{p['layer']}/{m}.py"
+        for p in table["patch"]
+        if p["layer"] in layers
+        for m in p.get("payload", ())
     }
     for file in [PATCHES / name for name in sorted(files)]:
         text = file.read_text(encoding="utf-8")
@@ -149,7 +152,8 @@ def grafts(series: str) -> Grafts:
                     for a in node.names
                 ]
             elif isinstance(node, ast.ImportFrom):
-                imports += [(a.asname or a.name, node.module or "", a.name) for a in node.names]
+                if not file.with_name(f"{node.module}.py").exists():  # else it is grafted as well
+                    imports += [(a.asname or a.name, node.module or "", a.name) for a in node.names]
             elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
                 pieces.append((node.name, "".join(lines[first - 1 : node.end_lineno])))

@@ -30,7 +30,9 @@ os.environ.update(
 atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)
 HERE = Path(__file__).resolve().parent
 PATCHES = HERE.parents[1] / "patches"
-sys.path[:0] = [str(HERE), str(PATCHES), str(HERE.parents[1])]
+LAYERS = ("common", "chatglm", "causal")
+sys.path[:0] = [str(HERE), *(str(folder / layer) for folder in (HERE, PATCHES) for layer in LAYERS)]
+sys.path.insert(1, str(HERE.parents[1]))
 
 import pytest
 from data_arguments import PromptResponseArguments

@@ -156,14 +156,22 @@ def test_one_marked_block_a_patch(result: transform.Result) -> None:
         assert result.text.count(transform.END.format(entry.name) + "\n") == count
 
 
-def test_the_sheet_shows_each_added_line(result: transform.Result) -> None:
+def test_the_sheet_shows_each_edit_and_names_the_payload(result: transform.Result) -> None:
     text = sheet.render(result)
     shown = {line.strip() for line in text.splitlines()}
     for patch in result.patches:
+        for change in patch.changes:
+            assert {line.strip() for line in change.code.splitlines()} <= shown
         for payload in patch.payload:
-            assert {line.strip() for line in payload.code.splitlines()} <= shown
+            raw = (ROOT / "patches" / payload.file).read_bytes()
+            digest = hashlib.sha256(raw).hexdigest()[:12]
+            assert text.count(f"`patches/{payload.file}`") == text.count(digest) == 1
+            assert (
+                not {line.strip() for line in payload.code.splitlines() if "def " in line} & shown
+            )
     numbers = [int(n) for n in re.findall(r"^## (\d+)\.", text, re.MULTILINE)]
     assert numbers == list(range(1, len(result.series.entries) + 1))
+    assert text.count("\n") < 350
 
 
 def test_same_bytes_whatever_the_hash_seed(repo: Path) -> None:

@@ -456,7 +456,9 @@ def test_base_with_nothing_changed(checkout) -> None:
 
 def test_base_shows_an_edit_of_a_patch_not_yet_committed(checkout) -> None:
     before = lines(checkout.files["now"])
-    checkout.edit("patches/lora.py", "Rank of the update matrices.", "The <rank> of the update.")
+    checkout.edit(
+        "patches/common/lora.py", "Rank of the update matrices.", "The <rank> of the update."
+    )
     try:
         page = checkout.review("--base", "HEAD")
     finally:

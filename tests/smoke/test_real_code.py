@@ -94,7 +94,7 @@ def _module(file: Path) -> ModuleType:
 
 def test_features_are_the_published_tokenizers(model: Path) -> None:
     """Token for token what its special tokens and its recipe's limits say, put down separately."""
-    encode_pair = _module(ROOT / "patches" / "chatglm_encoding.py").encode_pair
+    encode_pair = _module(ROOT / "patches" / "chatglm" / "chatglm_encoding.py").encode_pair
     published = _module(model / "tokenization_chatglm.py").ChatGLMTokenizer
     tokenizer = published(str(model / "ice_text.model"), num_image_tokens=0)
     pieces = tokenizer.sp_tokenizer

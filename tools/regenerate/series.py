@@ -66,12 +66,13 @@ def load(name: str, file: Path = SERIES_FILE) -> Series:
 def _entry(table: dict, file: Path) -> Entry:
     try:
         module = importlib.import_module(f"codemods.{table['codemod']}")
-        payload = tuple(payloads.read(m) for m in table.get("payload", ()))
+        named, layer = table.get("payload", ()), table["layer"]
+        payload = tuple(payloads.read(m, layer) for m in named)
         texts = [Path(module.__file__).read_bytes()]
-        texts += [(payloads.PATCHES / f"{m}.py").read_bytes() for m in table.get("payload", ())]
+        texts += [payloads.path(m, layer).read_bytes() for m in named]
         return Entry(
             table["name"],
-            table["layer"],
+            layer,
             table["why"],
             module,
             payload,

@@ -1,12 +1,13 @@
 """The review sheet: every edit of a regenerate, as a reviewer reads it in a pull request.
 
-It shows the code we add in full, and what it replaces by name, lines and digest: upstream's text
-itself is not repeated.
+It shows each edit's code in full, and what it replaces by name, lines and digest: upstream's text
+itself is not repeated. Nor is the payload, which stands in patches/: it is named with its digest.
 """
 
 from __future__ import annotations
 
 from codemods.engine.patch import Change, Patch
+from codemods.engine.payload import Payload
 from tools.regenerate.series import Entry
 from tools.regenerate.transform import Result, shown_repo
 
@@ -33,7 +34,8 @@ def _head(result: Result) -> str:
     return f"""# Review sheet: {result.series.script}
 
 Generated with the script by `make regenerate`; do not edit. Line numbers are upstream's. A digest
-is the first 12 digits of the SHA-256 of the upstream text that an edit replaces or removes.
+is the first 12 digits of a SHA-256: of the upstream text that an edit replaces or removes, or of a
+file of `patches/` whose code is added (`make review` shows it in place).
 
 | | |
 |---|---|
@@ -58,12 +60,15 @@ def _patch(number: int, entry: Entry, patch: Patch) -> str:
     lines += [_change(c) for c in patch.changes]
     if patch.graft_before is not None:
         place = patch.source.where(patch.graft_before)
-        for payload in patch.payload:
-            lines.append(f"- added before `{place}`, from `patches/{payload.module}.py`:\n")
-            lines.append(_code(payload.code, "  "))
+        lines += [f"- added before `{place}`: {_grafted(p)}\n" for p in patch.payload]
     if not patch.changes and patch.graft_before is None:
         lines.append("- nothing to do: upstream has it already\n")
     return "\n".join(lines)
+
+
+def _grafted(payload: Payload) -> str:
+    count = payload.code.count("\n")
+    return f"`patches/{payload.file}`, {count} lines (digest `{payload.digest}`)"
 
 
 def _change(change: Change) -> str:

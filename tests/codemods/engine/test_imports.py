@@ -13,7 +13,7 @@ from codemods.engine.source import Source
 
 
 def payload(imports, used=(), module="p"):
-    return Payload(module, "", imports, frozenset(), frozenset(used))
+    return Payload(module, f"{module}.py", "", "", imports, frozenset(), frozenset(used))
 
 
 def dropped(text, newline="\n", used=()):

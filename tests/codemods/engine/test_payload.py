@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 
 import pytest
 
@@ -42,9 +43,10 @@ def make(thing):
 '''
 
 
-def read(tmp_path, text, name="thing"):
-    (tmp_path / f"{name}.py").write_text(dedent(text) + "\n", encoding="utf-8")
-    return payload.read(name, tmp_path)
+def read(tmp_path, text, name="thing", layer="common"):
+    (tmp_path / layer).mkdir(exist_ok=True)
+    payload.path(name, layer, tmp_path).write_text(dedent(text) + "\n", encoding="utf-8")
+    return payload.read(name, layer, tmp_path)
 
 
 def test_read(tmp_path):
@@ -106,9 +108,31 @@ def test_shapes(tmp_path, text, code, names):
     assert p.names == names
 
 
-@pytest.mark.parametrize("file", sorted(payload.PATCHES.glob("*.py")), ids=lambda f: f.stem)
+def test_an_import_of_a_sibling_is_dropped(tmp_path):
+    """What it names is grafted too; a module of another layer is not beside it."""
+    read(tmp_path, "def made():\n    pass", "sibling")
+    read(tmp_path, "x = 1", "elsewhere", "causal")
+    p = read(
+        tmp_path,
+        "import json\nfrom sibling import made\nfrom elsewhere import x\n\njson.dumps(made(x))",
+    )
+    assert p.imports == {"json": ("json", None), "x": ("elsewhere", "x")}
+    assert p.code == "json.dumps(made(x))\n"
+    assert "made" in p.used
+
+
+def test_file_and_digest(tmp_path):
+    p = read(tmp_path, "x = 1")
+    assert p.file == "common/thing.py"
+    assert p.digest == hashlib.sha256(b"x = 1\n").hexdigest()[:12]
+
+
+OURS = sorted(payload.PATCHES.glob("*/*.py"))
+
+
+@pytest.mark.parametrize("file", OURS, ids=lambda f: f.stem)
 def test_our_own_payload(file):
-    p = payload.read(file.stem)
+    p = payload.read(file.stem, file.parent.name)
     text = file.read_text(encoding="utf-8")
     assert text.endswith(p.code)
     assert text.count(p.code) == 1
@@ -129,10 +153,10 @@ def test_our_own_payload(file):
 
 def test_the_stand_ins_are_called_what_the_payload_is():
     mine = {n.name: n for n in ast.parse(PAYLOAD).body}
-    real = {n for f in payload.PATCHES.glob("*.py") for n in payload.read(f.stem).names}
+    real = {n for f in OURS for n in payload.read(f.stem, f.parent.name).names}
     assert mine.keys() <= real
 
 
 def test_no_such_module(tmp_path):
     with pytest.raises(OSError, match=r"nothing\.py"):
-        payload.read("nothing", tmp_path)
+        payload.read("nothing", "common", tmp_path)

@@ -18,7 +18,7 @@ import prompt_response
 from chatglm_encoding import encode_pair
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
 
-PATCHES = Path(prompt_response.__file__).parent
+PATCHES = Path(prompt_response.__file__).parents[1]
 
 
 def run_arguments(do_train=True, do_eval=False):
@@ -294,12 +294,12 @@ print("CACHE", [os.path.basename(file["filename"]) for file in rows.cache_files]
 """
 
 
-@pytest.mark.parametrize("encoding", ["chatglm_encoding", "causal_encoding"])
+@pytest.mark.parametrize("encoding", ["chatglm/chatglm_encoding", "causal/causal_encoding"])
 def test_other_processes_find_the_cache(tmp_path, encoding):
     """As blocks of one script, run twice: hashes of strings, and so of sets, differ then."""
     modules = [
         (PATCHES / f"{name}.py").read_text("utf-8")
-        for name in ("data_arguments", "prompt_response", encoding)
+        for name in ("common/data_arguments", "common/prompt_response", encoding)
     ]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(here=str(Path(__file__).parent), modules="\n".join(modules)))
@@ -312,7 +312,7 @@ def test_other_processes_find_the_cache(tmp_path, encoding):
             **os.environ,
             "PYTHONHASHSEED": seed,
             "HF_DATASETS_CACHE": str(cache),
-            "PYTHONPATH": str(PATCHES),
+            "PYTHONPATH": str(PATCHES / "common"),
         }
         command = [sys.executable, str(script), str(rows), *args]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

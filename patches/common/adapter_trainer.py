@@ -3,70 +3,23 @@
 import contextlib
 import functools
 import inspect
-import json
 import logging
 import os
-import re
 import shutil
 import tempfile
-import zipfile
 
 import numpy as np
 import peft
 import torch
+from length_grouping import _EpochLengthGroupedSampler
 from transformers import Trainer
-from transformers.trainer_pt_utils import (
-    DistributedLengthGroupedSampler,
-    LengthGroupedSampler,
-    get_length_grouped_indices,
-)
+from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from whole_checkpoint import CHECKPOINT_NAME, _adapter_file, _is_whole_checkpoint
 
 logger = logging.getLogger(__name__)
 
 STAGING_PREFIX = ".saving-"
-CHECKPOINT_NAME = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-
-
-def _adapter_file(folder):
-    """Return the path of the adapter's weights in `folder`, or None."""
-    paths = [os.path.join(folder, name) for name in ADAPTER_FILES]
-    return next((path for path in paths if os.path.isfile(path)), None)
-
-
-def _is_whole_file(path):
-    """Return whether a file of a checkpoint was written to its end; True for kinds unknown here."""
-    if path.endswith((".bin", ".pt", ".pth")):
-        return zipfile.is_zipfile(path)  # torch.save writes zip archives, their directory last
-    if path.endswith(".json"):
-        try:
-            with open(path, encoding="utf-8") as file:
-                json.load(file)
-        except ValueError:
-            return False
-    return True
-
-
-def _is_whole_checkpoint(folder, weights_only=False):
-    """Return whether training can go on from `folder`, which a killed run may have left unfinished.
-
-    Whichever release of transformers wrote it, and in whichever order, a whole checkpoint has the
-    adapter and the trainer's state and, unless `weights_only`, the random states and either
-    DeepSpeed's `latest` (written when every rank is done) or the optimizer and the schedule. All
-    of its files are complete.
-    """
-    try:
-        names = set(os.listdir(folder))
-    except OSError:
-        return False
-    if not {"adapter_config.json", "trainer_state.json"} <= names or _adapter_file(folder) is None:
-        return False
-    if not weights_only:
-        optimizer = "latest" in names or {"optimizer.pt", "scheduler.pt"} <= names
-        if not optimizer or not any(name.startswith("rng_state") for name in names):
-            return False
-    return all(_is_whole_file(os.path.join(folder, name)) for name in names)
 
 
 def _gathered(parameters, write=False):
@@ -92,46 +45,6 @@ def _read_adapter(folder):
 
         return safetensors.torch.load_file(path, device="cpu")
     return torch.load(path, map_location="cpu", weights_only=True)
-
-
-class _EpochLengthGroupedSampler(DistributedLengthGroupedSampler):
-    """Groups rows by length, in an order that the seed and the epoch alone decide.
-
-    The releases' own order for one process takes the random state as it happens to be. Ranks, which
-    each take their share of it, then see some rows twice and others never where their states
-    differ, and a resumed run goes on in another order than the one it was stopped in. Their own
-    order for several deals row by row, so that each rank's batches spread over all ranks' rows.
-    """
-
-    def __init__(self, trainer, sampler):
-        """
-        Args:
-            trainer: its state says which epoch it is; not all releases tell a sampler so.
-            sampler: the release's sampler, for the rows of all ranks, which are then shared out
-                batch by batch, or of one.
-        """
-        seed = trainer.args.seed if trainer.args.data_seed is None else trainer.args.data_seed
-        super().__init__(
-            sampler.batch_size,
-            # Sliced: newer releases of datasets hand out columns that read from disk at each index.
-            lengths=sampler.lengths[:],
-            num_replicas=getattr(sampler, "num_replicas", 1),
-            rank=getattr(sampler, "rank", 0),
-            seed=seed,
-        )
-        self.trainer = trainer
-
-    def __iter__(self):
-        """Yield row numbers, `batch_size` at a time of similar length, in all ranks at once."""
-        epoch = int(self.trainer.state.epoch or 0)
-        generator = torch.Generator().manual_seed(self.seed + epoch)
-        rows = get_length_grouped_indices(self.lengths, self.batch_size, generator=generator)
-        rows += rows[: self.total_size - len(rows)]
-        step = self.batch_size * self.num_replicas
-        for start in range(0, self.total_size, step):
-            shared = rows[start : start + step]
-            share = len(shared) // self.num_replicas
-            yield from shared[self.rank * share : (self.rank + 1) * share]
 
 
 class AdapterTrainer(Trainer):

@@ -22,7 +22,7 @@ pytest.importorskip("sentencepiece")
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
 
 from tests.toy_chatglm import MIN_VOCAB_SIZE, build

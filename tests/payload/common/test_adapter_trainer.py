@@ -12,6 +12,7 @@ peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 import adapter_trainer
 import lora
+import whole_checkpoint
 from adapter_trainer import AdapterTrainer
 from chatglm_encoding import encode_pair
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
@@ -190,7 +191,7 @@ def cut(path):
 
 
 def spoil_adapter(folder):
-    for name in adapter_trainer.ADAPTER_FILES:
+    for name in whole_checkpoint.ADAPTER_FILES:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -215,9 +216,9 @@ def test_half_written_checkpoints_are_passed_over(make, tmp_path, caplog):
     for what, spoil in SPOILT.items():
         shutil.rmtree(last)
         shutil.copytree(tmp_path / "kept", last)
-        assert adapter_trainer._is_whole_checkpoint(str(last))
+        assert whole_checkpoint._is_whole_checkpoint(str(last))
         spoil(last)
-        assert not adapter_trainer._is_whole_checkpoint(str(last)), what
+        assert not whole_checkpoint._is_whole_checkpoint(str(last)), what
         assert make()._last_whole_checkpoint(str(last)) == str(whole), what
         assert f"{last} is incomplete; resuming from {whole}" in caplog.text
         with pytest.raises(ValueError, match="is no complete checkpoint"):
