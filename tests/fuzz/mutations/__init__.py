@@ -1,0 +1,3 @@
+from tests.fuzz.mutations.code import MUTATIONS, Random, apply, draw, replay
+
+__all__ = ["MUTATIONS", "Random", "apply", "draw", "replay"]
