@@ -11,6 +11,7 @@ import tempfile
 import numpy as np
 import peft
 import torch
+from evaluation_counts import _response_counts
 from length_grouping import _EpochLengthGroupedSampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
@@ -76,19 +77,12 @@ class AdapterTrainer(Trainer):
         """Evaluate one batch; its predictions and labels are counts, as `ResponseAccuracy` takes them.
 
         Returns:
-            (loss, hits, counted): loss as the release returns it; hits and counted int64 [rows, 2],
-            in every column the number of labels (but -100) that the position before predicts, and
-            of all labels (but -100). Ids of all positions would be kept until evaluation ends, for
-            every row. With two equal columns the counts also survive a shift by one position.
+            (loss, hits, counted): loss as the release returns it, and `_response_counts`.
         """
         loss, logits, labels = super().prediction_step(*args, **kwargs)
         if logits is None or labels is None or self._predicted_ids is None:
             return loss, logits, labels
-        predicted = self._predicted_ids(logits, labels)[:, :-1]
-        expected = labels[:, 1:]
-        counted = expected != -100
-        hits = (predicted == expected) & counted
-        return loss, *(each.sum(-1, keepdim=True).repeat(1, 2) for each in (hits, counted))
+        return loss, *_response_counts(self._predicted_ids(logits, labels), labels)
 
     def _uses_deepspeed(self):
         return bool(
