@@ -1,4 +1,4 @@
-"""The README's training commands, run in its order at toy size: on the stack that they are for."""
+"""The documents' training commands, run in order at toy size: on the stack that they are for."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ import sys
 
 import pytest
 
-from tests.documents import blocks, commands
+from tests.documents import TRAINED, TRAINING, blocks, commands
 from tests.smoke.conftest import ROOT, ROWS, Runner
 from tests.smoke.test_smoke import deepspeed
 
 pytestmark = [pytest.mark.smoke, pytest.mark.long]
-BEGIN = ("python generated/", "deepspeed ", ".venv-chatglm/bin/python ")
 
 
 def adapted(command: str, script: Runner) -> list[str]:
@@ -38,11 +37,11 @@ def adapted(command: str, script: Runner) -> list[str]:
     return [sys.executable, *words, *on_cpu, "--report_to", "none"]
 
 
-def test_the_readmes_commands(script: Runner) -> None:
+def test_the_training_commands(script: Runner) -> None:
     if "no_cuda" not in script.told:
-        pytest.skip("the README's commands are for the stack of v4.28.0")
+        pytest.skip("the commands are for the stack of v4.28.0")
     out = script.folder / "out"
-    for command in (c for c in commands("README.md") if c.startswith(BEGIN)):
+    for command in (c for c in commands(*TRAINED) if c.startswith(TRAINING)):
         if "--do_train" in command:  # each begins anew
             shutil.rmtree(out, ignore_errors=True)
         ran = subprocess.run(
@@ -55,7 +54,7 @@ def test_the_readmes_commands(script: Runner) -> None:
         assert ran.returncode == 0, f"{command}\n{ran.stdout[-2000:]}\n{ran.stderr[-3000:]}"
     assert (script.folder / "answers" / "generated_predictions.jsonl").is_file()
     assert (script.folder / "merged" / "config.json").is_file()
-    code = next(b for b in blocks("README.md", "python") if "PeftModel" in b)
+    code = next(b for b in blocks("docs/fine-tuning.md", "python") if "PeftModel" in b)
     code = code.replace("THUDM/chatglm-6b", str(script.model)) + "print(type(model).__name__)\n"
     ran = subprocess.run(
         [sys.executable, "-c", code],
