@@ -62,7 +62,7 @@ def apply(patch: Patch) -> None:
             patch.remove(step, f"text chunking: {names}")
     call = (
         f"{' = '.join(outputs)} = encode_datasets("
-        f"{a.raw_datasets}, encode_pair, {a.tokenizer}, {a.data_args}, {a.training_args})"
+        f"{a.raw_datasets}, encode_pair, {a.tokenizer}, {a.model}, {a.data_args}, {a.training_args})"
     )
     if len(call) > 115:
         call = call.replace("encode_datasets(", "encode_datasets(\n    ").removesuffix(")") + "\n)"
@@ -351,9 +351,16 @@ def verify(script: Script) -> None:
     script.require(not left, "nothing reads block_size any more", *left)
     groups = script.groups()
     promise = "the raw data is encoded with the series' encode_pair"
-    raw = {n for c in script.calls("load_dataset", script.main) for n in script.assigned(c)}
-    tokenizer = script.loaded("AutoTokenizer")
-    script.given(call, promise, raw, "encode_pair", tokenizer, groups["data"], groups["training"])
+    script.given(
+        call,
+        promise,
+        script.loaded_data(),
+        "encode_pair",
+        script.loaded("AutoTokenizer"),
+        set(script.assigned(script.one_call("add_lora"))),
+        groups["data"],
+        groups["training"],
+    )
     trainer = script.keywords(script.one_call("AdapterTrainer"))
     for part, split in (("train_dataset", "train"), ("eval_dataset", "validation")):
         value = trainer.get(part)

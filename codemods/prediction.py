@@ -60,7 +60,7 @@ def verify(script: Script) -> None:
         script.loaded("AutoTokenizer"),
         "encode_prompt",
         "stop_ids",
-        {n for c in script.calls("load_dataset", script.main) for n in script.assigned(c)},
+        script.loaded_data(),
         groups["model"],
         groups["data"],
         groups["training"],

@@ -12,6 +12,9 @@ from functools import cached_property
 
 from .refusal import Candidate, Refusal
 
+PARSERS = ("HfArgumentParser", "LenientArgumentParser")
+DATA_READERS = ("load_dataset", "load_files")
+
 
 def walk(node: ast.AST) -> list[ast.AST]:
     """As ``ast.walk``, in half the time: whole scripts are walked here, again and again."""
@@ -36,7 +39,7 @@ class Script:
             self._calls.setdefault(full.rpartition(".")[2], []).append((full, call))
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
         self.functions = {n.name: n for n in self.tree.body if isinstance(n, ast.FunctionDef)}
-        trains = [f for f in self.functions.values() if self.calls("HfArgumentParser", f)]
+        trains = [f for f in self.functions.values() if self.parser_calls(f)]
         if len(trains) != 1:
             raise Refusal("verify: one function that parses the arguments")
         self.main = trains[0]
@@ -81,6 +84,10 @@ class Script:
         known = self._calls.get(name.rpartition(".")[2], ())
         found = [call for full, call in known if full.endswith(f".{name}")]
         return found if within is None else [call for call in found if _is_in(call, within)]
+
+    def parser_calls(self, within: ast.AST) -> list[ast.Call]:
+        """Where the parser of the arguments is made: upstream's, or ours in its place."""
+        return [call for name in PARSERS for call in self.calls(name, within)]
 
     def one_call(self, name: str) -> ast.Call:
         found = self.calls(name, self.main)
@@ -188,8 +195,10 @@ class Script:
         return [dotted(b) for b in self.classes[cls].bases]
 
     def parsed(self) -> list[str]:
-        """Names of the classes given to HfArgumentParser."""
-        call = self.one_call("HfArgumentParser")
+        """Names of the classes given to the parser."""
+        found = self.parser_calls(self.main)
+        self.require(len(found) == 1, f"one parser is made in {self.main.name}()", *found)
+        call = found[0]
         given = call.args[0] if call.args else self.keywords(call).get("dataclass_types")
         self.require(
             isinstance(given, (ast.Tuple, ast.List)), "the parser's classes are listed", call
@@ -223,6 +232,11 @@ class Script:
     def loaded(self, cls: str) -> set[str]:
         """Names that a loaded ``cls`` is bound to in main()."""
         calls = self.calls(f"{cls}.from_pretrained", self.main)
+        return {name for c in calls for name in self.assigned(c)}
+
+    def loaded_data(self) -> set[str]:
+        """Names that loaded data is bound to in main()."""
+        calls = [c for name in DATA_READERS for c in self.calls(name, self.main)]
         return {name for c in calls for name in self.assigned(c)}
 
     def given(self, call: ast.Call, promise: str, *expected: str | set[str]) -> None:

@@ -1,5 +1,7 @@
 """How ChatGLM-6B reads a dialogue: its prompt template and its token layout."""
 
+from cut_response import cut_at_character
+
 
 def build_prompt(prompt, history=None):
     """Return the text that ChatGLM-6B sees for `prompt` after the rounds in `history`.
@@ -20,23 +22,43 @@ def build_prompt(prompt, history=None):
     return "".join(rounds) + f"[Round {len(rounds)}]\n问：{prompt}\n答："
 
 
-def _context_ids(tokenizer, prompt, history, limits):
-    """Return the tokens that come before `[gMASK] <sop>`, at most `max_source_length - 1`."""
-    ids = tokenizer.encode(build_prompt(prompt, history), add_special_tokens=False)
-    return ids[: limits.max_source_length - 1]
+def _pairs(messages):
+    """Return the rounds of a dialogue of user and assistant, [(question, answer)].
+
+    Raises:
+        ValueError: a system message, for which ChatGLM-6B's format has no place.
+    """
+    if messages and messages[0]["role"] == "system":
+        raise ValueError("ChatGLM-6B's format has no place for a system message.")
+    texts = [message["content"] for message in messages]
+    return list(zip(texts[::2], texts[1::2]))
 
 
-def encode_prompt(tokenizer, prompt, history, limits):
+def _context_ids(tokenizer, messages, limits):
+    """Return what comes before `[gMASK] <sop>`, and the --max_source_length that holds all of it.
+
+    What is too long loses its oldest rounds first, and then its end, as the official recipe has
+    it: of what comes before `[gMASK] <sop>` at most the first `max_source_length - 1` tokens.
+    """
+    history, prompt = _pairs(messages[:-1]), messages[-1]["content"]
+    most, needed = limits.max_source_length - 1, None
+    while True:
+        ids = tokenizer.encode(build_prompt(prompt, history), add_special_tokens=False)
+        needed = needed or len(ids) + 1
+        if len(ids) <= most or not history:
+            return ids[:most], needed
+        history.pop(0)
+
+
+def encode_prompt(tokenizer, messages, limits):
     """Return the ids that the model sees before it answers, `prompt… [gMASK] <sop>`.
 
     Args:
         tokenizer: ChatGLM-6B's.
-        prompt, history: as for `build_prompt`.
-        limits: has `max_source_length`; of a prompt that is too long the first tokens are kept.
+        messages: the dialogue, user and assistant in turn; the last one is the question now asked.
+        limits: has `max_source_length`, see `_context_ids`.
     """
-    return tokenizer.build_inputs_with_special_tokens(
-        _context_ids(tokenizer, prompt, history, limits)
-    )
+    return tokenizer.build_inputs_with_special_tokens(_context_ids(tokenizer, messages, limits)[0])
 
 
 def stop_ids(tokenizer):
@@ -44,28 +66,43 @@ def stop_ids(tokenizer):
     return [tokenizer.eos_token_id]
 
 
-def encode_pair(tokenizer, prompt, history, response, limits):
+def encode_pair(tokenizer, messages, limits):
     """Encode one row the way ChatGLM-6B's own tuning recipe does.
 
     The layout is `prompt… [gMASK] <sop> response… <eop>`; the prompt keeps at most its first
-    `max_source_length - 1` tokens and the response its first `max_target_length - 2`. The model
-    attends to everything before `<sop>` in both directions, so exactly that part is no target.
+    `max_source_length - 1` tokens, see `_context_ids`, and the response its first
+    `max_target_length - 2`, without part of a character at its end. The model attends to
+    everything before `<sop>` in both directions, so exactly that part is no target.
+
+    Args:
+        tokenizer: ChatGLM-6B's.
+        messages: the dialogue, user and assistant in turn; the last one is the answer to learn.
+        limits: has `max_source_length`, `max_target_length` and `learn`.
 
     Returns:
         {"input_ids": [int] * n, "labels": [int] * n} with n <= max_source_length +
         max_target_length; labels are -100 before `<sop>` and the input ids from it on. The model
-        itself shifts labels by one.
+        itself shifts labels by one. Also "source_length" and "target_length", the limits that
+        would have held the row whole.
 
     Raises:
-        ValueError: the tokenizer has another layout, or the response has no tokens.
+        ValueError: the tokenizer has another layout, the response has no tokens, or there is no
+            place for what is asked.
     """
+    if limits.learn == "all":
+        raise ValueError(
+            "--learn all: ChatGLM-6B reads all that comes before an answer in both directions, so "
+            "earlier answers would see what they are to learn; give --learn last."
+        )
+    response = messages[-1]["content"]
     response_ids = tokenizer.encode(response, add_special_tokens=False)
     if not response_ids:
         raise ValueError(f"the response {response!r} encodes to no tokens.")
-    context = _context_ids(tokenizer, prompt, history, limits)
+    context, source_length = _context_ids(tokenizer, messages[:-1], limits)
+    kept = cut_at_character(tokenizer, response_ids, limits.max_target_length - 2)
     # Other models' tokenizers no longer have this method in transformers 5.
     build = getattr(tokenizer, "build_inputs_with_special_tokens", lambda *_: [])
-    input_ids = build(context, response_ids[: limits.max_target_length - 2])
+    input_ids = build(context, kept)
     # Not searched for: a prompt may spell `<sop>` itself. Others' start token is missing here or
     # comes first (as Llama's <s> does).
     context_length = len(context) + 1
@@ -78,4 +115,6 @@ def encode_pair(tokenizer, prompt, history, response, limits):
     return {
         "input_ids": input_ids,
         "labels": [-100] * context_length + input_ids[context_length:],
+        "source_length": source_length,
+        "target_length": len(response_ids) + 2,
     }

@@ -1,49 +1,15 @@
 """Arguments that describe prompt/response rows: what to read, how long it may get, what to predict."""
 
-import glob
-import json
-import os
+import re
+import types
 from dataclasses import dataclass, field
 from typing import Optional
 
-TEST_FILE_EXTENSIONS = ("csv", "json", "jsonl")
+import datasets
+from data_files import cut_split, file_kind, find_files, is_row_file, read_rows
 
-
-def _bad_value(expected, found):
-    """Return the error for a cell that holds something else than `expected`."""
-    return ValueError(f"expected {expected}, found {type(found).__name__} {found!r:.80}.")
-
-
-def _read_text(value):
-    """Return `value` if it is text, "" for a blank or missing one."""
-    if value is None:
-        return ""
-    if not isinstance(value, str):
-        raise _bad_value("text", value)
-    return value if value.strip() else ""
-
-
-def _read_history(value):
-    """Return the earlier rounds as a list of (question, answer) pairs, [] for none.
-
-    A string is read as JSON, for formats such as csv whose cells hold nothing else.
-    """
-    pairs = value
-    if isinstance(value, str):
-        try:
-            pairs = json.loads(value) if value.strip() else None
-        except ValueError:
-            raise _bad_value("JSON", value) from None
-    if pairs is None:
-        return []
-    if not isinstance(pairs, (list, tuple)):
-        raise _bad_value("a list of [prompt, response] pairs", pairs)
-    for pair in pairs:
-        # A string of two letters would unpack as well.
-        is_pair = isinstance(pair, (list, tuple)) and len(pair) == 2
-        if not is_pair or not all(isinstance(text, str) for text in pair):
-            raise _bad_value("a [prompt, response] pair", pair)
-    return [tuple(pair) for pair in pairs]
+FILE_ARGUMENTS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
+ENCODING_LIMITS = ("max_source_length", "max_target_length", "learn")
 
 
 @dataclass
@@ -57,7 +23,11 @@ class PromptResponseArguments:
     """
 
     prompt_column: str = field(
-        default="prompt", metadata={"help": "The column that holds the prompt."}
+        default="prompt",
+        metadata={
+            "help": "The column that holds the prompt; of several, separated by commas, the texts are joined "
+            "by a newline, blank ones left out."
+        },
     )
     response_column: str = field(
         default="response", metadata={"help": "The column that holds the response to learn."}
@@ -66,7 +36,27 @@ class PromptResponseArguments:
         default=None,
         metadata={
             "help": "The column that holds the earlier rounds of the dialogue: a list of [prompt, response] "
-            "pairs, or such a list as a JSON string (needed in csv files)."
+            "pairs or of messages, or such a list as JSON text (needed in csv files)."
+        },
+    )
+    messages_column: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "The column that holds whole dialogues, in place of prompt, response and history: a list of "
+            "messages with role and content (OpenAI) or from and value (ShareGPT), or such a list as JSON text."
+        },
+    )
+    learn: str = field(
+        default="last",
+        metadata={
+            "help": "Which answers of a dialogue are learnt: the last one, or all of them.",
+            "choices": ["last", "all"],
+        },
+    )
+    preview: Optional[int] = field(
+        default=None,
+        metadata={
+            "help": "Show the first so many rows as the model will see them, and how long all rows are; train nothing."
         },
     )
     max_source_length: int = field(
@@ -84,7 +74,10 @@ class PromptResponseArguments:
     )
     test_file: Optional[str] = field(
         default=None,
-        metadata={"help": "The csv, json or jsonl file whose prompts --do_predict answers."},
+        metadata={
+            "help": "The csv, json or jsonl files whose prompts --do_predict answers, given as --train_file is: "
+            "paths, patterns and folders, separated by commas."
+        },
     )
     max_predict_samples: Optional[int] = field(
         default=None, metadata={"help": "Answer only the first so many rows of the test data."}
@@ -103,86 +96,119 @@ class PromptResponseArguments:
         """Check what can be checked without reading anything.
 
         Raises:
-            ValueError: a limit that leaves no room, an empty column name or an unusable or missing test file.
+            ValueError: a limit that leaves no room, an empty column name, or a file that is not
+                there or is none of data.
         """
         # A prompt needs one token besides the mask, a response one besides its start and its end.
         for name, least in (("max_source_length", 2), ("max_target_length", 3), ("num_beams", 1)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be at least {least}, not {getattr(self, name)}.")
-        for name in ("max_predict_samples", "max_new_tokens"):
+        for name in ("max_predict_samples", "max_new_tokens", "preview"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, not {value}.")
+        columns = self.columns()
         for name in ("prompt_column", "response_column"):
-            if not getattr(self, name):
+            if not columns[name.partition("_")[0]]:
                 raise ValueError(f"--{name} must not be empty.")
+        if self.learn not in ("last", "all"):
+            raise ValueError(f"--learn must be last or all, not {self.learn!r}.")
         if self.max_new_tokens is None:
             self.max_new_tokens = self.max_target_length
-        if self.test_file is None:
-            return
-
-        extension = os.path.splitext(self.test_file)[1][1:]
-        if extension not in TEST_FILE_EXTENSIONS:
-            raise ValueError(
-                f"--test_file must end in .{', .'.join(TEST_FILE_EXTENSIONS)}, not {self.test_file!r}."
-            )
-        # It is read last: a wrong name must not show after hours of training.
-        if "://" not in self.test_file and not glob.glob(self.test_file):
-            raise ValueError(f"--test_file: there is no file {self.test_file!r}.")
+        # The script looks at the end of these; what they name, in full, ends in that of a file.
+        for name in FILE_ARGUMENTS.values():
+            if getattr(self, name, None) is not None:
+                setattr(self, name, ",".join(self.files(name)))
         sources = ("dataset_name", "train_file", "validation_file")
-        if all(getattr(self, name, None) is None for name in sources):
-            # Prediction alone: the script still loads a data set first, and takes this one.
+        # Prediction alone: the script still loads a data set first, and takes this one.
+        self.only_predicts = all(getattr(self, name, None) is None for name in sources)
+        if self.only_predicts:
             self.validation_file = self.test_file
 
-    def find_columns(self, present, source, response_needed=True):
-        """Return the columns to read, as (prompt, response, history); None for one that is not.
+    def columns(self):
+        """Return which columns to read, as `read_dialogue` takes them."""
+        return {
+            "prompt": [name.strip() for name in self.prompt_column.split(",") if name.strip()],
+            "response": self.response_column.strip(),
+            "history": self.history_column or None,
+            "messages": self.messages_column or None,
+        }
 
-        Args:
-            present: the names of the columns there are.
-            source: what is read, for the message.
-            response_needed: whether the response's column must be there too.
+    def limits(self):
+        """Return just what encoding depends on; another `--max_eval_samples` is no other encoding."""
+        return types.SimpleNamespace(**{name: getattr(self, name) for name in ENCODING_LIMITS})
+
+    def source(self, split):
+        """Return where a split's rows come from, for messages."""
+        argument = FILE_ARGUMENTS[split]
+        if split == "validation" and not getattr(self, argument, None):
+            argument = "train_file"  # of which it is a part then
+        if getattr(self, "dataset_name", None) is not None or not getattr(self, argument, None):
+            return f"split {split!r}"
+        first, *others = find_files(getattr(self, argument), argument)
+        return first + (f" and {len(others)} more" if others else "")
+
+    def files(self, argument):
+        """Return the paths that a file argument names, all of one kind or all read row by row.
 
         Raises:
-            ValueError: a column is missing, or all are.
+            ValueError: there are none, or of kinds that do not go together.
         """
-        if not present:
-            raise ValueError(f"{source} is empty.")
-        response = self.response_column
-        if not response_needed and response not in present:
-            response = None
-        columns = (self.prompt_column, response, self.history_column)
-        for column in columns:
-            if column is not None and column not in present:
-                raise ValueError(
-                    f"{source} has no column {column!r}; its columns are: {', '.join(present)}."
-                )
-        return columns
+        found = find_files(getattr(self, argument), argument)
+        kinds = sorted({"rows" if is_row_file(path) else file_kind(path) for path in found})
+        if len(kinds) > 1 or kinds[0] not in ("rows", "parquet", "arrow"):
+            odd = next(path for path in found if not is_row_file(path))
+            raise ValueError(
+                f"--{argument}: {odd!r} is no csv, json or jsonl file, packed (.gz) or not, nor are all files "
+                "parquet, or all arrow."
+            )
+        return found
 
-    @staticmethod
-    def read_row(values, columns, source, number):
-        """Return one row's prompt, response and history, for training and prediction alike.
+    def load_files(self, path, *args, data_files, split=None, streaming=False, **options):
+        """Load data files as `datasets.load_dataset` does, but with every text as it is spelled.
 
         Args:
-            values: the row's values of `columns`; those of columns that are None do not count.
-            columns: the names of prompt, response and history column, see `find_columns`.
-            source: what is read, for messages.
-            number: the row's number in it, from 1, for messages.
+            path: what `load_dataset` would read the files with.
+            data_files: {split: what the argument that names its files says}.
+            split: a split, or a part of one such as "train[:5%]"; by default all of them.
+            streaming: whether to read rows only when they are used.
+            args, options: as for `load_dataset`, to which files with types of their own go.
 
         Returns:
-            The two texts, "" where blank or missing, and a list of (question, answer) pairs.
+            A data set of dialogues, see `read_rows`; without `split`, a mapping of them.
 
         Raises:
-            ValueError: a value of another type.
+            ValueError: what cannot be read.
         """
-        found = []
-        for column, value, read in zip(columns, values, (_read_text, _read_text, _read_history)):
-            try:
-                found.append(read(None if column is None else value))
-            except ValueError as error:
-                raise ValueError(
-                    f"{source}, row {number} (counted from 1), column {column!r}: {error}"
-                ) from None
-        return found
+        files = {
+            name: find_files(given, FILE_ARGUMENTS.get(name, name))
+            for name, given in data_files.items()
+        }
+        if not all(is_row_file(path) for paths in files.values() for path in paths):
+            return self._load_typed(files, *args, split=split, streaming=streaming, **options)
+        kind = datasets.IterableDatasetDict if streaming else datasets.DatasetDict
+        wanted = files if split is None else [re.match(r"\w*", split)[0]]
+        found = kind()
+        for name in wanted:
+            found[name] = read_rows(
+                files[name],
+                self.columns(),
+                FILE_ARGUMENTS.get(name, name),
+                name != "test" and not self.only_predicts,
+                streaming,
+                options.get("cache_dir"),
+            )
+        return found if split is None else cut_split(found[wanted[0]], split)
+
+    def _load_typed(self, files, *args, **options):
+        """Load parquet or arrow files, whose columns have types, with `load_dataset`."""
+        kinds = {name: file_kind(paths[0]) for name, paths in files.items()}
+        if len(set(kinds.values())) > 1 or any(is_row_file(paths[0]) for paths in files.values()):
+            said = " and ".join(
+                f"--{FILE_ARGUMENTS.get(name, name)} ({kinds[name]})" for name in kinds
+            )
+            raise ValueError(f"{said} must be of one kind, or of csv, json and jsonl.")
+        return datasets.load_dataset(kinds.popitem()[1], *args, data_files=files, **options)
 
     def require_test_data(self, raw_datasets):
         """Raise ValueError unless there is a test file or a test split."""

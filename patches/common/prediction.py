@@ -6,8 +6,9 @@ import logging
 import os
 import types
 
-import datasets
 import torch
+from data_files import DIALOGUE
+from prompt_response import check_columns, first_rows, read_dialogues
 from tqdm.auto import tqdm
 
 logger = logging.getLogger(__name__)
@@ -48,38 +49,31 @@ def _score_predictions(pairs, scorers):
 
 
 def _read_test_rows(raw_datasets, model_args, data_args, training_args):
-    """Return the rows to answer, a list of {"prompt", "history", "response" if known}.
+    """Return the rows to answer: (messages up to the question, [] for none; the answer or "").
 
     Raises:
         ValueError: no test data, no prompt column in it, or a row that cannot be read.
     """
     data_args.require_test_data(raw_datasets)
+    rows = raw_datasets.get("test")
     if data_args.test_file is not None:
-        source = data_args.test_file
-        extension = os.path.splitext(source)[1][1:]
         with training_args.main_process_first(desc="loading the test file"):
-            rows = datasets.load_dataset(
-                "json" if extension == "jsonl" else extension,
-                data_files={"test": source},
+            rows = data_args.load_files(
+                None,
+                data_files={"test": data_args.test_file},
                 split="test",
                 cache_dir=model_args.cache_dir,
             )
-    else:
-        source, rows = "Split 'test'", raw_datasets["test"]
-    if data_args.max_predict_samples is not None:
-        rows = (
-            rows.take(data_args.max_predict_samples)
-            if not hasattr(rows, "__len__")
-            else (rows.select(range(min(data_args.max_predict_samples, len(rows)))))
+    columns, result = data_args.columns(), []
+    for number, row in enumerate(first_rows(rows, data_args.max_predict_samples)):
+        if DIALOGUE not in row:
+            check_columns(row, columns, data_args.source("test"), answered=False)
+        batch = {name: [value] for name, value in row.items()}
+        [(_, messages)] = read_dialogues(batch, [number], columns, "test", answered=False)
+        known = (
+            messages.pop()["content"] if messages and messages[-1]["role"] == "assistant" else ""
         )
-
-    result = []
-    for number, row in enumerate(rows, start=1):
-        columns = data_args.find_columns(row, source, response_needed=False)
-        values = [row.get(column) for column in columns]
-        prompt, response, history = data_args.read_row(values, columns, source, number)
-        known = {"response": response} if response else {}
-        result.append({"prompt": prompt, "history": history, **known})
+        result.append((messages, known))
     return result
 
 
@@ -140,8 +134,8 @@ def predict_responses(
     Args:
         trainer: the Trainer with the model.
         tokenizer: the model's tokenizer.
-        encode_prompt: `encode_prompt(tokenizer, prompt, history, limits)` returns the ids the
-            model sees before it answers, cut to `limits.max_source_length`, the same in training.
+        encode_prompt: `encode_prompt(tokenizer, messages, limits)` returns the ids the model
+            sees before it answers, cut to `limits.max_source_length`, the same in training.
         stop_ids: `stop_ids(tokenizer)` returns the ids that end an answer.
         raw_datasets, model_args, data_args, training_args: as in the script.
 
@@ -152,7 +146,7 @@ def predict_responses(
         ValueError: no test data, or test data that cannot be read.
     """
     rows = _read_test_rows(raw_datasets, model_args, data_args, training_args)
-    asked = [index for index, row in enumerate(rows) if row["prompt"].strip()]
+    asked = [i for i, (messages, _) in enumerate(rows) if messages and messages[-1]["content"]]
     if not asked:
         raise ValueError("The test data has no row with a prompt to answer.")
     scorers = _load_scorers() if trainer.is_world_process_zero() else None
@@ -163,7 +157,7 @@ def predict_responses(
     if partitioned and getattr(trainer, "deepspeed", None) is None:
         # Nothing has run yet, so there is no engine to bring ZeRO-3's partitions together; the
         # releases make one, each in its own way, when they first evaluate something.
-        ids = encode_prompt(tokenizer, "a", [], data_args)
+        ids = encode_prompt(tokenizer, [{"role": "user", "content": "a"}], data_args)
         trainer.predict([{"input_ids": ids, "labels": ids}] * training_args.world_size)
     model = trainer.model.eval()
 
@@ -182,10 +176,7 @@ def predict_responses(
             model.config.use_cache = True  # off for training only
         for start in tqdm(range(0, share, batch), desc="Predicting", disable=rank != 0):
             indices = mine[start : start + batch]
-            prompts = [
-                encode_prompt(tokenizer, rows[i]["prompt"], rows[i]["history"], data_args)
-                for i in indices
-            ]
+            prompts = [encode_prompt(tokenizer, rows[i][0], data_args) for i in indices]
             synced = partitioned and size > 1
             with trainer.compute_loss_context_manager():  # the precision of training
                 texts = _generate_answers(
@@ -205,16 +196,15 @@ def predict_responses(
     os.makedirs(training_args.output_dir, exist_ok=True)
     path = os.path.join(training_args.output_dir, PREDICTIONS_FILE)
     with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        for index, row in enumerate(rows):
-            kept = {name: row[name] for name in ("prompt", "response") if name in row}
-            line = {**kept, "prediction": answers.get(index, "")}
+        for index, (messages, known) in enumerate(rows):
+            line = {"prompt": messages[-1]["content"] if messages else ""}
+            line |= {"response": known} if known else {}
+            line["prediction"] = answers.get(index, "")
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     os.replace(f"{path}.tmp", path)
     logger.info("Wrote %d predictions to %s", len(rows), path)
 
-    scores = _score_predictions(
-        [(answers[i], rows[i]["response"]) for i in asked if rows[i].get("response")], scorers
-    )
+    scores = _score_predictions([(answers[i], rows[i][1]) for i in asked if rows[i][1]], scorers)
     metrics = {f"predict_{name}": value for name, value in scores.items()}
     metrics["predict_samples"] = len(rows)
     trainer.log_metrics("predict", metrics)

@@ -2,34 +2,20 @@
 
 import contextlib
 import functools
+import json
 import logging
-import types
 
 import datasets
 import numpy as np
 import torch
+from data_files import DIALOGUE, PLACE
+from dialogues import read_dialogue, used_columns
 
 logger = logging.getLogger(__name__)
 
 LABEL_IGNORED = -100  # torch.nn.CrossEntropyLoss's default ignore_index
-ENCODING_LIMITS = ("max_source_length", "max_target_length")
-
-
-def _rows_of(split, raw_datasets, data_args):
-    """Return where a split's rows come from, for messages, and the number there of its first row.
-
-    Without a validation file the script takes the first part of the training file for it; of a
-    stream it takes rows from all over the file.
-    """
-    files = [getattr(data_args, name, None) for name in ("train_file", "validation_file")]
-    train, validation = files
-    if getattr(data_args, "dataset_name", None) is not None or not any(files):
-        return f"Split {split!r}", 1
-    if validation is not None:
-        return (validation if split == "validation" or train is None else train), 1
-    if isinstance(raw_datasets[split], datasets.IterableDataset):
-        return f"{train}, split {split!r}", 1
-    return train, 1 if split == "validation" else 1 + len(raw_datasets.get("validation", ()))
+# What models' configurations call the most positions they have.
+POSITION_LIMITS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
 @contextlib.contextmanager
@@ -47,7 +33,8 @@ def _each_id_looked_up_once(tokenizer):
     def convert(tokens):
         if not isinstance(tokens, list):
             return look_up(tokens)
-        known.update((token, look_up(token)) for token in set(tokens).difference(known))
+        new = list(set(tokens).difference(known))
+        known.update(zip(new, look_up(new)))
         return [known[token] for token in tokens]
 
     tokenizer.convert_tokens_to_ids = convert
@@ -57,19 +44,47 @@ def _each_id_looked_up_once(tokenizer):
         del tokenizer.convert_tokens_to_ids
 
 
+def check_columns(present, columns, source, answered=True):
+    """Raise ValueError if `source` lacks a column that is needed."""
+    for name in used_columns(columns):
+        if name not in present and (answered or name != columns["response"]):
+            raise ValueError(
+                f"{source} has no column {name!r}; its columns are: {', '.join(present)}."
+            )
+
+
+def read_dialogues(rows, indices, columns, split, answered=True):
+    """Yield (place, messages) for a batch {column: list of values}; see `read_dialogue`."""
+    if DIALOGUE in rows and PLACE in rows:  # of files, read when they were loaded
+        yield from zip(rows[PLACE], map(json.loads, rows[DIALOGUE]))
+        return
+    for number, index in enumerate(indices):
+        place = f"split {split!r}, row {index + 1} (counted from 1)"
+        try:
+            row = {name: values[number] for name, values in rows.items()}
+            yield place, read_dialogue(row, columns, answered)
+        except ValueError as error:
+            raise ValueError(f"{place}, {error}") from None
+
+
+def _has_pair(messages):
+    """Return whether a dialogue ends in an answer that can be learnt."""
+    last = [message["content"] for message in messages[-2:] if message["role"] != "system"]
+    return len(last) == 2 and all(last) and messages[-1]["role"] == "assistant"
+
+
 def _encode_batch(
     rows,
     indices,
     *,
     encode_pair,
-    read_row,
     tokenizer,
     columns,
     limits,
     names,
     length,
-    source,
-    first,
+    split,
+    watch=None,
 ):
     """Encode a batch of rows for `Dataset.map(batched=True)`; rows without both texts drop out.
 
@@ -77,30 +92,176 @@ def _encode_batch(
         rows: {column: list of values}.
         indices: the rows' numbers within the split, from 0.
         encode_pair: encodes one row, see `encode_datasets`.
-        read_row: reads one row, see the data arguments.
-        columns: names of the prompt, the response and, unless None, the history column.
+        columns: see `read_dialogue`.
         limits: object with the length limits, handed on to `encode_pair`.
         names: the features to return, even those of a batch without usable rows.
         length: the name under which to return the rows' lengths, too.
-        source, first: see `_rows_of`.
+        split: its name, for messages.
+        watch: is called with place and features of each row.
     """
-    encoded = []
-    cells = [rows[column] if column else [None] * len(indices) for column in columns]
+    encoded, numbers = [], []
     with _each_id_looked_up_once(tokenizer):
-        for index, *values in zip(indices, *cells):
-            prompt, response, history = read_row(values, columns, source, first + index)
-            if not prompt or not response:
+        for index, (place, messages) in zip(indices, read_dialogues(rows, indices, columns, split)):
+            if not _has_pair(messages):
                 continue
             try:
-                encoded.append(encode_pair(tokenizer, prompt, history, response, limits))
+                encoded.append(encode_pair(tokenizer, messages, limits))
+                if watch is not None:
+                    watch(place, encoded[-1])
             except ValueError as error:
-                place = f"{source}, row {first + index} (counted from 1)"
                 raise ValueError(f"{place}: {error}") from error
-    lengths = {length: [len(row["input_ids"]) for row in encoded]}
-    return {name: [row[name] for row in encoded] for name in names} | lengths
+            numbers.append(index)
+    found = {name: [row[name] for row in encoded] for name in names}
+    return found | {length: [len(row["input_ids"]) for row in encoded], "row": numbers}
 
 
-def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_args):
+def position_limit(model):
+    """Return (the most positions a model has or None, whether it looks them up in a table)."""
+    found = (getattr(model.config, name, None) for name in POSITION_LIMITS)
+    limit = next((n for n in found if isinstance(n, int) and n > 0), None)
+    words = model.get_input_embeddings()
+    tables = [m for m in model.modules() if isinstance(m, torch.nn.Embedding) and m is not words]
+    # OPT's table, for one, begins with two rows that stand for no position.
+    is_table = limit is not None and any(0 <= m.num_embeddings - limit < 8 for m in tables)
+    return limit, is_table
+
+
+def _check_positions(place, length, limit, is_table):
+    """Refuse a row that is longer than the model's table of positions; tell of other models."""
+    if limit is None or length <= limit:
+        return
+    line = (
+        f"{place}: {length} tokens, and the model has {limit} positions: lower --max_source_length or "
+        "--max_target_length."
+    )
+    if is_table:
+        raise ValueError(line)
+    logger.warning(line)
+
+
+def _tell_cuts(source, rows, limits):
+    """Log in one line how many rows of an encoded split were cut, and what would have held them."""
+    said = []
+    for part, what in (("target", "the response"), ("source", "the prompt or its history")):
+        needed = rows.data.column(f"{part}_length").to_numpy()
+        limit = getattr(limits, f"max_{part}_length")
+        if cut := int((needed > limit).sum()):
+            enough = int(np.quantile(needed, 0.99, method="higher"))
+            said.append(
+                f"{what} of {cut} of {len(needed)} rows at --max_{part}_length {limit} ({enough} would "
+                "hold 99 % of the rows)"
+            )
+    if said:
+        logger.warning("%s: cut %s.", source, ", and ".join(said))
+
+
+class _StreamWatch:
+    """Tells of the first row of a stream that is cut, and refuses one that is too long."""
+
+    def __init__(self, limits, positions):
+        self.limits, self.positions, self.told = limits, positions, set()
+
+    def __call__(self, place, row):
+        if "long" not in self.told and self.positions[0] is not None:
+            _check_positions(place, len(row["input_ids"]), *self.positions)
+            if len(row["input_ids"]) > self.positions[0]:
+                self.told.add("long")
+        for part in ("source", "target"):
+            limit = getattr(self.limits, f"max_{part}_length")
+            if part not in self.told and row[f"{part}_length"] > limit:
+                self.told.add(part)
+                logger.warning(
+                    "%s: cut at --max_%s_length %d; no other row that is will be told.",
+                    place,
+                    part,
+                    limit,
+                )
+
+
+def encode_split(
+    split, rows, encode_pair, tokenizer, data_args, training_args, positions=(None, False)
+):
+    """Return one split, a Dataset or an IterableDataset, encoded; see `encode_datasets`.
+
+    Raises:
+        ValueError: what cannot be read or used.
+    """
+    limits, columns = data_args.limits(), data_args.columns()
+    # One made-up row shows which features there will be, which a batch of skipped rows alone does
+    # not, and an unsuitable tokenizer before any data is read.
+    made_up = [{"role": role, "content": "a"} for role in ("user", "assistant")]
+    shown = encode_pair(tokenizer, made_up, limits)
+    number, length = datasets.Value("int32"), training_args.length_column_name
+    features = datasets.Features(
+        {
+            name: datasets.Sequence(number) if isinstance(value, list) else number
+            for name, value in shown.items()
+        }
+        | {length: number, "row": datasets.Value("int64")}
+    )
+    streaming = isinstance(rows, datasets.IterableDataset)
+    # A stream may not know its columns before its first row is read.
+    present = list(rows.features or next(iter(rows), {}))
+    source = data_args.source(split)
+    if DIALOGUE not in present:
+        check_columns(present, columns, source)
+    options = {}
+    if not streaming:
+        options = {
+            "num_proc": data_args.preprocessing_num_workers,
+            "load_from_cache_file": not data_args.overwrite_cache,
+            "desc": f"Encoding {split} rows",
+        }
+    encode = functools.partial(
+        _encode_batch,
+        encode_pair=encode_pair,
+        tokenizer=tokenizer,
+        columns=columns,
+        limits=limits,
+        names=list(shown),
+        length=length,
+        split=split,
+        watch=_StreamWatch(limits, positions) if streaming else None,
+    )
+    found = rows.map(
+        encode,
+        with_indices=True,
+        batched=True,
+        remove_columns=present,
+        features=features,
+        **options,
+    )
+    if not streaming:
+        _check_encoded(source, rows, found, data_args, training_args, positions)
+    return found
+
+
+def _check_encoded(source, rows, found, data_args, training_args, positions):
+    """Refuse an encoded split without rows or with one too long; tell of rows skipped and cut."""
+    if not len(found):
+        raise ValueError(
+            f"{source} has no usable row: in all {len(rows)} of them the prompt or the response is empty."
+        )
+    lengths = found.data.column(training_args.length_column_name).to_numpy()
+    longest = int(lengths.argmax())
+    row = rows[int(found.data.column("row")[longest].as_py())]
+    place = row.get(PLACE, f"{source}, row {int(found.data.column('row')[longest].as_py()) + 1}")
+    main = training_args.process_index == 0
+    if main or positions[1]:
+        _check_positions(place, int(lengths[longest]), *positions)
+    if not main:
+        return
+    if skipped := len(rows) - len(found):
+        logger.warning(
+            "%s: skipped %d of %d rows with an empty prompt or response.",
+            source,
+            skipped,
+            len(rows),
+        )
+    _tell_cuts(source, found, data_args.limits())
+
+
+def encode_datasets(raw_datasets, encode_pair, tokenizer, model, data_args, training_args):
     """Turn prompt/response rows into unpadded token sequences, one per row.
 
     Only the splits the run needs are encoded: "train" for `do_train`, "validation" for `do_eval`.
@@ -111,15 +272,17 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
     rows of similar length are made from that, without reading the rows.
 
     Rows whose prompt or response is missing or blank are skipped and their number logged (not when
-    streaming, where nobody knows it yet).
+    streaming, where nobody knows it yet); so is the number of rows that were cut.
 
     Args:
         raw_datasets: mapping of splits, DatasetDict or IterableDatasetDict.
-        encode_pair: `encode_pair(tokenizer, prompt, history, response, limits)` returns the
-            features of one row as {name: list of int}; `history` is a list of (prompt, response)
-            pairs and `limits` has `max_source_length` and `max_target_length`. A module-level
-            function, for the cache and for worker processes.
+        encode_pair: `encode_pair(tokenizer, messages, limits)` returns the features of one row as
+            {name: list of int}, and as {"source_length": int, "target_length": int} the limits
+            that would have held it whole. `messages` are those of `read_dialogue`, the last one
+            the answer; `limits` has `max_source_length`, `max_target_length` and `learn`. A
+            module-level function, for the cache and for worker processes.
         tokenizer: the model's tokenizer.
+        model: the model, which says how many positions it has.
         data_args: the script's data arguments, which also say how a row is read.
         training_args: transformers.TrainingArguments.
 
@@ -128,13 +291,10 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
 
     Raises:
         ValueError: a missing column, a value of the wrong kind (with file, row and column), no
-            row left to use, or nothing to predict from.
+            row left to use, one too long for the model, or nothing to predict from.
     """
     if getattr(training_args, "do_predict", False):
         data_args.require_test_data(raw_datasets)  # now, not after hours of training
-    # Just what encoding depends on: map() hashes it to find its cache, which a change of, say,
-    # max_eval_samples should not invalidate.
-    limits = types.SimpleNamespace(**{name: getattr(data_args, name) for name in ENCODING_LIMITS})
     wanted = {
         split: most
         for split, most, needed in (
@@ -144,70 +304,34 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
         if needed and split in raw_datasets
     }
     result = type(raw_datasets)()
-    if not wanted:
-        return result
-    # One made-up row shows which features there will be, which a batch of skipped rows alone does
-    # not, and an unsuitable tokenizer before any data is read.
-    names = list(encode_pair(tokenizer, "a", [], "a", limits))
-    features = datasets.Features(
-        {name: datasets.Sequence(datasets.Value("int32")) for name in names}
-    )
-    length = training_args.length_column_name
-    features[length] = datasets.Value("int32")
     with training_args.main_process_first(desc="encoding prompts and responses"):
         for split, most in wanted.items():
-            rows = raw_datasets[split]
-            streaming = isinstance(rows, datasets.IterableDataset)
-            # A stream may not know its columns before its first row is read.
-            present = list(rows.features or next(iter(rows), {}))
-            source, first = _rows_of(split, raw_datasets, data_args)
-            columns = data_args.find_columns(present, source)
-            options = {}
-            if streaming:
-                rows = rows if most is None else rows.take(most)
-            else:
-                rows = rows if most is None else rows.select(range(min(most, len(rows))))
-                options = {
-                    "num_proc": data_args.preprocessing_num_workers,
-                    "load_from_cache_file": not data_args.overwrite_cache,
-                    "desc": f"Encoding {split} rows",
-                }
-            encode = functools.partial(
-                _encode_batch,
-                encode_pair=encode_pair,
-                read_row=data_args.read_row,
-                tokenizer=tokenizer,
-                columns=columns,
-                limits=limits,
-                names=names,
-                length=length,
-                source=source,
-                first=first,
-            )
-            result[split] = rows.map(
-                encode,
-                with_indices=True,
-                batched=True,
-                remove_columns=present,
-                features=features,
-                **options,
-            )
-            if streaming:
-                continue
-            skipped = len(rows) - len(result[split])
-            if not len(result[split]):
+            rows = first_rows(raw_datasets[split], most)
+            if split == "validation" and hasattr(rows, "__len__") and not len(rows):
                 raise ValueError(
-                    f"{source} has no usable row: in all {len(rows)} of them the prompt "
-                    f"({columns[0]!r}) or the response ({columns[1]!r}) is empty."
+                    f"--do_eval: {data_args.source(split)} is too small to take "
+                    f"{data_args.validation_split_percentage} % of it for evaluation: give --validation_file, or "
+                    "a larger --validation_split_percentage."
                 )
-            if skipped:
-                logger.warning(
-                    "%s: skipped %d of %d rows with an empty prompt or response.",
-                    source,
-                    skipped,
-                    len(rows),
-                )
+            result[split] = encode_split(
+                split,
+                rows,
+                encode_pair,
+                tokenizer,
+                data_args,
+                training_args,
+                position_limit(model),
+            )
     return result
+
+
+def first_rows(rows, most):
+    """Return the first `most` rows of a Dataset or IterableDataset; all for None."""
+    if most is None:
+        return rows
+    if isinstance(rows, datasets.IterableDataset):
+        return rows.take(most)
+    return rows.select(range(min(most, len(rows))))
 
 
 class PairCollator:

@@ -1,0 +1,100 @@
+"""Data files are read as they are spelled: csv, json and jsonl, one or many, packed or not.
+
+    assert extension in ["csv", "json", "txt"], …
+                        →  assert extension in ["csv", "json", "txt", *DATA_FILE_ENDINGS], …
+    raw_datasets = load_dataset(extension, data_files=data_files, …)
+                        →  raw_datasets = data_args.load_files(extension, data_files=data_files, …)
+
+The first is every list of accepted endings in the data arguments' class, whose base has looked at
+the files before. The second is every call of load_dataset that is given data files; that of a named
+data set stays.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import libcst as cst
+
+from .engine.patch import Patch
+from .engine.script import Script, dotted
+from .engine.syntax import add_element, expression, string
+
+ENDINGS = {"csv", "json"}
+MORE = "*DATA_FILE_ENDINGS"
+FILES = "data_files"
+DISPLAYS = (cst.List, cst.Tuple, cst.Set)
+
+
+def apply(patch: Patch) -> None:
+    patch.graft(before=patch.anchors.first_argument_class)
+    _accept(patch)
+    _read(patch)
+
+
+def _accept(patch: Patch) -> None:
+    """The endings that the data arguments accept get those that are read here."""
+    a, source = patch.anchors, patch.source
+    methods = [n for n in a.data_class.body.body if isinstance(n, cst.FunctionDef)]
+    inside = [n for m in methods for n in source.below(m)]
+    lists = [n for n in inside if isinstance(n, DISPLAYS) and _strings(n) >= ENDINGS]
+    lists = [n for n in lists if isinstance(source.parent(n), cst.ComparisonTarget)]
+    for listed in lists:
+        patch.change(listed, add_element(MORE), "more kinds of files are accepted", MORE)
+    known = {id(e.value) for listed in lists for e in listed.elements}
+    others = [n for n in inside if string(n) in ("json", ".json") and id(n) not in known]
+    if others:
+        raise patch.refuse(
+            "the accepted endings of data files to be lists that an ending is looked up in",
+            others,
+            "Other files can't be accepted otherwise",
+        )
+
+
+def _strings(display: cst.BaseExpression) -> set[str | None]:
+    return {string(e.value) for e in display.elements}
+
+
+def _read(patch: Patch) -> None:
+    """What loads data files is a method of the data arguments."""
+    a = patch.anchors
+    loads = a.only_called("datasets.load_dataset")
+    of_files = [c for c in loads if a.keyword(c, FILES) is not None]
+    if not of_files:
+        raise patch.refuse(
+            f"found no call of load_dataset that is given {FILES}",
+            loads or a.method_calls("load_dataset"),
+        )
+    if outside := [c for c in of_files if not patch.source.inside(c, a.main)]:
+        raise patch.refuse(f"the data to be loaded in {a.main.name.value}() alone", outside)
+    reader = f"{a.data_args}.load_files"
+    for call in of_files:
+        patch.replace(call.func, expression(reader), "files are read as they are spelled")
+
+
+def verify(script: Script) -> None:
+    cls = script.classes[script.argument_class("train_file")]
+    for node in ast.walk(cls):
+        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
+            listed = {e.value for e in node.elts if isinstance(e, ast.Constant)}
+            accepted = not listed >= ENDINGS or MORE in {ast.unparse(e) for e in node.elts}
+            script.require(accepted, "jsonl files are accepted where json ones are", node)
+    promise = "files are read by the data arguments"
+    reads = script.calls("load_files", script.main)
+    script.require(reads, promise)
+    for read in reads:
+        script.require(dotted(read.func.value) == script.groups()["data"], promise, read)
+        script.require(script.is_bound(script.groups()["data"], read), promise, read)
+    # Those of functions: the reader itself, a method, hands on what has types of its own.
+    loads = [c for f in script.functions.values() for c in script.calls("load_dataset", f)]
+    called = {id(c.func) for c in loads}
+    others = [
+        n
+        for n in script.main_nodes
+        if isinstance(n, (ast.Name, ast.Attribute))
+        and dotted(n).split(".")[-1] == "load_dataset"
+        and id(n) not in called
+    ]
+    script.require(not others, "load_dataset goes by no other name", *others)
+    for call in loads:
+        script.require(FILES not in script.keywords(call), promise, call)

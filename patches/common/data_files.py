@@ -1,0 +1,272 @@
+"""Files of rows, read as they are spelled: what `datasets` guesses about types changes texts."""
+
+import contextlib
+import glob
+import gzip
+import hashlib
+import io
+import json
+import logging
+import os
+import zlib
+
+import datasets
+import filelock
+import fsspec
+import pyarrow
+from csv_rows import csv_rows
+from dialogues import read_dialogue, used_columns
+from json_rows import NotANumber, json_rows
+
+logger = logging.getLogger(__name__)
+
+ROW_FILE_ENDINGS = ("csv", "json", "jsonl")
+# What the part of a data file's name after its last dot may be; the others have types of their own.
+DATA_FILE_ENDINGS = (*ROW_FILE_ENDINGS, "gz", "parquet", "arrow")
+# The columns of a data set that is read here: a dialogue as JSON text, and where it stands.
+DIALOGUE, PLACE = "dialogue", "place"
+ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 10_000, 1 << 24
+
+
+def file_kind(path):
+    """Return what a file is read as: the ending of its name, without the `.gz` of packed ones."""
+    return os.path.basename(path.removesuffix(".gz")).rpartition(".")[2]
+
+
+def is_row_file(path):
+    """Return whether a file is read here, and not by `datasets`."""
+    return file_kind(path) in ROW_FILE_ENDINGS
+
+
+def _files_in(folder):
+    """Return the data files in a folder and the folders below it, sorted; others are told."""
+    found = [
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    ]
+    others = sorted(path for path in found if not is_row_file(path))
+    if others:
+        logger.warning(
+            "%s: %d other files are not read, such as %s.", folder, len(others), others[0]
+        )
+    return sorted(set(found).difference(others))
+
+
+def find_files(given, argument):
+    """Return the paths that an argument names: files, patterns and folders, separated by commas.
+
+    Raises:
+        ValueError: there is nothing of that name, or it is no data file.
+    """
+    if os.path.isfile(given):
+        return [given]
+    found = []
+    for part in filter(None, map(str.strip, given.split(","))):
+        if "://" in part:
+            files = [part]
+        elif os.path.isdir(part):
+            files = _files_in(part)
+        elif os.path.exists(part):
+            files = [part]
+        else:
+            files = sorted(filter(os.path.isfile, glob.glob(part, recursive=True)))
+        if not files:
+            what = "data file in folder" if os.path.isdir(part) else "file"
+            raise ValueError(f"--{argument}: there is no {what} {part!r}.")
+        found += files
+    if not found:
+        raise ValueError(f"--{argument} must not be empty.")
+    return found
+
+
+@contextlib.contextmanager
+def _opened(path, unpack=True):
+    """Open a file's bytes; what goes wrong while they are read is a ValueError that names it."""
+    try:
+        with fsspec.open(path, "rb") if "://" in path else open(path, "rb") as file:
+            yield gzip.GzipFile(fileobj=file) if unpack and path.endswith(".gz") else file
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ValueError(f"{path} is no whole gzip file: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from None
+
+
+def _bad_line(path):
+    """Return the error for a file that is not UTF-8, with the line where that shows."""
+    with _opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                return ValueError(
+                    f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position "
+                    f"{error.start + 1}); save the file as UTF-8."
+                )
+    return ValueError(f"{path}: not UTF-8; save the file as UTF-8.")
+
+
+def _raw_rows(path):
+    """Yield (line, row) of a file; rows of a right file are {column: value}."""
+    is_csv = file_kind(path) == "csv"
+    with _opened(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="" if is_csv else "\n")
+        try:
+            yield from (csv_rows if is_csv else json_rows)(text)
+        except UnicodeDecodeError:
+            raise _bad_line(path) from None
+        except ValueError as error:
+            raise ValueError(f"{path}, {error}") from None
+
+
+def _check_columns(path, seen, columns, answered):
+    """Raise ValueError if a file without any row that has a needed column cannot be what is meant."""
+    if not seen:
+        raise ValueError(f"{path} is empty.")
+    optional = [columns["history"], *([] if answered else [columns["response"]])]
+    for name in used_columns(columns):
+        if name not in seen and (name not in optional or name == columns["messages"]):
+            raise ValueError(f"{path} has no column {name!r}; its columns are: {', '.join(seen)}.")
+
+
+def read_file(path, columns, answered, seen):
+    """Yield (place, dialogue) for the rows of one csv or json file.
+
+    Args:
+        path: the file, packed if its name ends in `.gz`.
+        columns, answered: as for `read_dialogue`.
+        seen: dict to which the names of all columns are added, in the order they come in.
+
+    Raises:
+        ValueError: what cannot be read; says in which file, row, line and column.
+    """
+    mine = {}
+    for number, (line, row) in enumerate(_raw_rows(path), start=1):
+        place = f"{path}, row {number} (line {line})"
+        if not isinstance(row, dict):
+            shown = row.spelled if isinstance(row, NotANumber) else repr(row)
+            raise ValueError(f"{place}: expected an object with columns, found {shown:.80}.")
+        mine.update(dict.fromkeys(row))
+        try:
+            yield place, read_dialogue(row, columns, answered)
+        except ValueError as error:
+            raise ValueError(f"{place}, {error}") from None
+    _check_columns(path, mine, columns, answered)
+    seen.update(mine)
+
+
+def stream_rows(files, columns, answered, seen=None):
+    """Yield the rows of csv and json files, {"dialogue": JSON text, "place": text}."""
+    for path in files:
+        for place, messages in read_file(path, columns, answered, {} if seen is None else seen):
+            yield {DIALOGUE: json.dumps(messages, ensure_ascii=False), PLACE: place}
+
+
+def _digest(files, columns, answered):
+    """Return 16 hexadecimal digits that say what the files hold and how they are read."""
+    found = hashlib.sha256(repr((files, columns, answered)).encode())
+    for path in [*files, __file__]:  # this script's own text too: another one may read otherwise
+        with _opened(path, unpack=False) as file:
+            while block := file.read(1 << 20):
+                found.update(block)
+    return found.hexdigest()[:16]
+
+
+def _write_rows(rows, path):
+    """Write rows to an Arrow file, many at a time."""
+    schema = pyarrow.schema([(DIALOGUE, pyarrow.string()), (PLACE, pyarrow.string())])
+    with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+        batch, size = [], 0
+        for row in rows:
+            batch.append(row)
+            size += len(row[DIALOGUE])
+            if len(batch) == ROWS_AT_ONCE or size > CHARACTERS_AT_ONCE:
+                writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+                batch, size = [], 0
+        writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+
+
+def _cached_rows(files, columns, answered, cache_dir):
+    """Return (path of an Arrow file with the rows, names of all columns); for all ranks to call.
+
+    The first to come reads the files, if no earlier run has; a kill leaves all of it or none.
+    """
+    folder = os.path.join(cache_dir or datasets.config.HF_DATASETS_CACHE, "run_clm_lora")
+    path = os.path.join(folder, f"{_digest(files, columns, answered)}.arrow")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with filelock.FileLock(f"{path}.lock"):
+            if not os.path.exists(path):
+                seen = {}
+                try:
+                    _write_rows(stream_rows(files, columns, answered, seen), f"{path}.draft")
+                    with open(f"{path}.columns", "w", encoding="utf-8") as file:
+                        json.dump(list(seen), file)
+                    os.replace(f"{path}.draft", path)
+                finally:
+                    with contextlib.suppress(OSError):
+                        os.remove(f"{path}.draft")
+            with open(f"{path}.columns", encoding="utf-8") as file:
+                return path, json.load(file)
+    except OSError as error:
+        raise ValueError(f"cannot write the cache {folder}: {error.strerror or error}.") from None
+
+
+def _check_use(seen, columns, argument):
+    """Tell which columns nothing looks at; a history that no file has is an error."""
+    history = columns["history"]
+    if history and not columns["messages"] and history not in seen:
+        raise ValueError(
+            f"--{argument} has no column {history!r}; its columns are: {', '.join(seen)}."
+        )
+    unused = [name for name in seen if name not in used_columns(columns)]
+    if unused and os.environ.get("RANK", "0") == "0":
+        shown = ", ".join(map(repr, unused[:8])) + (", …" if len(unused) > 8 else "")
+        logger.warning("--%s: columns that are not used: %s.", argument, shown)
+
+
+def read_rows(files, columns, argument, answered=True, streaming=False, cache_dir=None):
+    """Return the rows of csv and json files as a data set of the columns "dialogue" and "place".
+
+    Args:
+        files: paths, see `find_files`.
+        columns, answered: see `read_dialogue`.
+        argument: the one that names the files, for messages.
+        streaming: whether the rows are read while they are used; otherwise they are read now,
+            into the cache, which knows files by what they hold.
+        cache_dir: where the cache is, by default where `datasets` has its own.
+
+    Returns:
+        datasets.Dataset, or IterableDataset.
+
+    Raises:
+        ValueError: what cannot be read, see `read_file`.
+    """
+    if streaming:
+        text = datasets.Value("string")
+        return datasets.IterableDataset.from_generator(
+            stream_rows,
+            features=datasets.Features({DIALOGUE: text, PLACE: text}),
+            gen_kwargs={"files": files, "columns": columns, "answered": answered},
+        )
+    path, seen = _cached_rows(files, columns, answered, cache_dir)
+    _check_use(seen, columns, argument)
+    return datasets.Dataset.from_file(path)
+
+
+def cut_split(rows, split):
+    """Return the part of `rows` that a split such as "train[:5%]" asks for; it may be empty.
+
+    Args:
+        rows: datasets.Dataset, or an IterableDataset, of which there are no parts.
+        split: the name of a split, with or without a part of it in brackets.
+    """
+    if "[" not in split:
+        return rows
+    name = split.partition("[")[0]
+    parts = datasets.ReadInstruction.from_spec(split).to_absolute({name: len(rows)})
+    numbers = range(len(rows))
+    return datasets.concatenate_datasets(
+        [rows.select(numbers[part.from_ : part.to]) for part in parts]
+    )

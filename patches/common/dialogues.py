@@ -1,0 +1,160 @@
+"""What a row of the data says, as the messages of a dialogue."""
+
+from json_rows import NotANumber, RepeatedKeys, parse_json
+
+# What other people's data calls who speaks: OpenAI's names, and ShareGPT's.
+SPEAKERS = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+}
+
+
+def _bad_value(expected, found):
+    """Return the error for a cell that holds something else than `expected`."""
+    kinds = {dict: "an object", RepeatedKeys: "an object", list: "a list", bool: "true or false"}
+    kind = kinds.get(type(found), type(found).__name__)
+    said = found.spelled if isinstance(found, NotANumber) else f"{kind} {found!r:.80}"
+    return ValueError(f"expected {expected}, found {said}.")
+
+
+def _read_text(value):
+    """Return `value` as it is if it is text, "" for a blank or missing one.
+
+    Whole numbers, which data sets with types have, are what they are written as.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise _bad_value("text", value)
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        half = ascii(value[error.start])[1:-1]
+        raise ValueError(f"half a character, {half} without its other half.") from None
+    return value if value.strip() else ""
+
+
+def _read_list(value, expected):
+    """Return a cell's list, out of its JSON text where it is one; [] where there is none."""
+    if isinstance(value, str):
+        if not value.strip():
+            return []
+        try:
+            value = parse_json(value)
+        except ValueError as error:
+            raise ValueError(f"expected JSON, found text {value!r:.80}: {error}") from None
+    if value is None:
+        return []
+    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+        # Some releases of datasets turn a list of objects into an object of lists.
+        value = [dict(zip(value, items)) for items in zip(*value.values())]
+    if not isinstance(value, (list, tuple)):
+        raise _bad_value(expected, value)
+    return value
+
+
+def _read_message(value):
+    """Return {"role", "content"} of a message in OpenAI's form or ShareGPT's (`from`, `value`)."""
+    if not isinstance(value, dict):
+        raise _bad_value("a message with a role and a content", value)
+    if isinstance(value, RepeatedKeys):
+        raise ValueError(f"a message has {sorted(value.repeated)[0]!r} twice.")
+    who, what = ("role", "content") if "role" in value else ("from", "value")
+    role = value.get(who)
+    if not isinstance(role, str) or role not in SPEAKERS:
+        known = ", ".join(SPEAKERS)
+        raise ValueError(f"expected a message by one of {known}, found {who} {role!r:.80}.")
+    return {"role": SPEAKERS[role], "content": _read_text(value.get(what))}
+
+
+def _check_turns(messages):
+    """Raise ValueError unless user and assistant take turns, the user first, after any system."""
+    turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
+    for number, message in enumerate(turns):
+        expected = ("user", "assistant")[number % 2]
+        if message["role"] != expected:
+            place = len(messages) - len(turns) + number + 1
+            raise ValueError(
+                f"message {place} is the {message['role']}'s where the {expected}'s turn is: user and "
+                "assistant must take turns, after at most one system message."
+            )
+
+
+def _read_messages(value):
+    """Return a cell's dialogue, [] for none."""
+    messages = [_read_message(item) for item in _read_list(value, "a list of messages")]
+    _check_turns(messages)
+    return messages
+
+
+def _read_history(value):
+    """Return the earlier rounds, out of pairs of texts or messages, as messages; [] for none."""
+    items = _read_list(value, "a list of [prompt, response] pairs")
+    if any(isinstance(item, dict) for item in items):
+        messages = _read_messages(items)
+        if messages and messages[-1]["role"] != "assistant":
+            raise ValueError("the last round of the history has no answer.")
+        return messages
+    messages = []
+    for pair in items:
+        # A text of two letters would unpack as well.
+        if not isinstance(pair, (list, tuple)) or len(pair) != 2 or None in pair:
+            raise _bad_value("a [prompt, response] pair", pair)
+        for role, text in zip(("user", "assistant"), pair):
+            messages.append({"role": role, "content": _read_text(text)})
+    return messages
+
+
+def read_dialogue(row, columns, answered=True):
+    """Return what one row of the data says.
+
+    Args:
+        row: {column: value}, with more columns than are needed or with fewer.
+        columns: {"prompt": list of names, "response": name, "history": name or None,
+            "messages": name or None}; a messages column takes the place of the others.
+        answered: whether the last message must be an answer, where there is a messages column.
+
+    Returns:
+        A list of {"role", "content"}: at most one "system", then "user" and "assistant" in turn.
+        It is [] for a row without a prompt, and the user's turn is the last of one without a
+        response. Texts are as they stand in the data.
+
+    Raises:
+        ValueError: a value of another kind; says in which column.
+    """
+
+    def read(name, how):
+        try:
+            if isinstance(row, RepeatedKeys) and name in row.repeated:
+                raise ValueError("it stands more than once.")
+            return how(row.get(name))
+        except ValueError as error:
+            raise ValueError(f"column {name!r}: {error}") from None
+
+    if columns["messages"]:
+        messages = read(columns["messages"], _read_messages)
+        if answered and messages and messages[-1]["role"] != "assistant":
+            raise ValueError(f"column {columns['messages']!r}: the last message is no answer.")
+        return messages
+    prompt = "\n".join(filter(None, (read(name, _read_text) for name in columns["prompt"])))
+    response = read(columns["response"], _read_text)
+    messages = read(columns["history"], _read_history) if columns["history"] else []
+    if not prompt:
+        return []
+    messages.append({"role": "user", "content": prompt})
+    if response:
+        messages.append({"role": "assistant", "content": response})
+    return messages
+
+
+def used_columns(columns):
+    """Return the names of the columns that `read_dialogue` looks at."""
+    if columns["messages"]:
+        return [columns["messages"]]
+    history = [columns["history"]] if columns["history"] else []
+    return [*columns["prompt"], columns["response"], *history]
