@@ -23,8 +23,9 @@ logger = logging.getLogger(__name__)
 ROW_FILE_ENDINGS = ("csv", "json", "jsonl")
 # What the part of a data file's name after its last dot may be; the others have types of their own.
 DATA_FILE_ENDINGS = (*ROW_FILE_ENDINGS, "gz", "parquet", "arrow")
-# The columns of a data set that is read here: a dialogue as JSON text, and where it stands.
-DIALOGUE, PLACE = "dialogue", "place"
+# The columns of a data set that is read here: what `read_dialogue` returns, all as text, the
+# history as JSON unless there is none, and where it stands.
+ROW_COLUMNS = ("place", "history", "prompt", "response")
 ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 10_000, 1 << 24
 
 
@@ -131,7 +132,7 @@ def _check_columns(path, seen, columns, answered):
 
 
 def read_file(path, columns, answered, seen):
-    """Yield (place, dialogue) for the rows of one csv or json file.
+    """Yield `ROW_COLUMNS` for the rows of one csv or json file, as a tuple.
 
     Args:
         path: the file, packed if its name ends in `.gz`.
@@ -141,26 +142,29 @@ def read_file(path, columns, answered, seen):
     Raises:
         ValueError: what cannot be read; says in which file, row, line and column.
     """
-    mine = {}
+    mine, last = {}, None
     for number, (line, row) in enumerate(_raw_rows(path), start=1):
         place = f"{path}, row {number} (line {line})"
         if not isinstance(row, dict):
             shown = row.spelled if isinstance(row, NotANumber) else repr(row)
             raise ValueError(f"{place}: expected an object with columns, found {shown:.80}.")
-        mine.update(dict.fromkeys(row))
+        if row.keys() != last:
+            mine.update(dict.fromkeys(row))
+            last = row.keys()
         try:
-            yield place, read_dialogue(row, columns, answered)
+            history, prompt, response = read_dialogue(row, columns, answered)
         except ValueError as error:
             raise ValueError(f"{place}, {error}") from None
+        yield place, json.dumps(history, ensure_ascii=False) if history else "", prompt, response
     _check_columns(path, mine, columns, answered)
     seen.update(mine)
 
 
-def stream_rows(files, columns, answered, seen=None):
-    """Yield the rows of csv and json files, {"dialogue": JSON text, "place": text}."""
+def stream_rows(files, columns, answered):
+    """Yield the rows of csv and json files, {column: text}."""
     for path in files:
-        for place, messages in read_file(path, columns, answered, {} if seen is None else seen):
-            yield {DIALOGUE: json.dumps(messages, ensure_ascii=False), PLACE: place}
+        for row in read_file(path, columns, answered, {}):
+            yield dict(zip(ROW_COLUMNS, row))
 
 
 def _digest(files, columns, answered):
@@ -174,17 +178,23 @@ def _digest(files, columns, answered):
 
 
 def _write_rows(rows, path):
-    """Write rows to an Arrow file, many at a time."""
-    schema = pyarrow.schema([(DIALOGUE, pyarrow.string()), (PLACE, pyarrow.string())])
+    """Write rows, tuples of texts, to an Arrow file, many at a time."""
+    schema = pyarrow.schema([(name, pyarrow.string()) for name in ROW_COLUMNS])
     with pyarrow.OSFile(path, "wb") as file, pyarrow.ipc.new_stream(file, schema) as writer:
+
+        def write(batch):
+            arrays = [pyarrow.array(cells, pyarrow.string()) for cells in zip(*batch)]
+            writer.write_batch(pyarrow.RecordBatch.from_arrays(arrays, schema=schema))
+
         batch, size = [], 0
         for row in rows:
             batch.append(row)
-            size += len(row[DIALOGUE])
+            size += len(row[1]) + len(row[2]) + len(row[3])
             if len(batch) == ROWS_AT_ONCE or size > CHARACTERS_AT_ONCE:
-                writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+                write(batch)
                 batch, size = [], 0
-        writer.write_batch(pyarrow.RecordBatch.from_pylist(batch, schema))
+        if batch:
+            write(batch)
 
 
 def _cached_rows(files, columns, answered, cache_dir):
@@ -199,8 +209,9 @@ def _cached_rows(files, columns, answered, cache_dir):
         with filelock.FileLock(f"{path}.lock"):
             if not os.path.exists(path):
                 seen = {}
+                rows = (r for file in files for r in read_file(file, columns, answered, seen))
                 try:
-                    _write_rows(stream_rows(files, columns, answered, seen), f"{path}.draft")
+                    _write_rows(rows, f"{path}.draft")
                     with open(f"{path}.columns", "w", encoding="utf-8") as file:
                         json.dump(list(seen), file)
                     os.replace(f"{path}.draft", path)
@@ -227,7 +238,7 @@ def _check_use(seen, columns, argument):
 
 
 def read_rows(files, columns, argument, answered=True, streaming=False, cache_dir=None):
-    """Return the rows of csv and json files as a data set of the columns "dialogue" and "place".
+    """Return the rows of csv and json files as a data set of `ROW_COLUMNS`.
 
     Args:
         files: paths, see `find_files`.
@@ -247,7 +258,7 @@ def read_rows(files, columns, argument, answered=True, streaming=False, cache_di
         text = datasets.Value("string")
         return datasets.IterableDataset.from_generator(
             stream_rows,
-            features=datasets.Features({DIALOGUE: text, PLACE: text}),
+            features=datasets.Features(dict.fromkeys(ROW_COLUMNS, text)),
             gen_kwargs={"files": files, "columns": columns, "answered": answered},
         )
     path, seen = _cached_rows(files, columns, answered, cache_dir)

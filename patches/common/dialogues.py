@@ -120,9 +120,9 @@ def read_dialogue(row, columns, answered=True):
         answered: whether the last message must be an answer, where there is a messages column.
 
     Returns:
-        A list of {"role", "content"}: at most one "system", then "user" and "assistant" in turn.
-        It is [] for a row without a prompt, and the user's turn is the last of one without a
-        response. Texts are as they stand in the data.
+        (history, prompt, response): what comes before the prompt, a list of {"role", "content"},
+        at most one "system" and then "user" and "assistant" in turn; two texts as they stand in
+        the data, "" for blank or missing ones.
 
     Raises:
         ValueError: a value of another kind; says in which column.
@@ -130,7 +130,7 @@ def read_dialogue(row, columns, answered=True):
 
     def read(name, how):
         try:
-            if isinstance(row, RepeatedKeys) and name in row.repeated:
+            if type(row) is RepeatedKeys and name in row.repeated:
                 raise ValueError("it stands more than once.")
             return how(row.get(name))
         except ValueError as error:
@@ -138,18 +138,23 @@ def read_dialogue(row, columns, answered=True):
 
     if columns["messages"]:
         messages = read(columns["messages"], _read_messages)
-        if answered and messages and messages[-1]["role"] != "assistant":
+        response = ""
+        if messages and messages[-1]["role"] == "assistant":
+            response = messages.pop()["content"]
+        elif messages and answered:
             raise ValueError(f"column {columns['messages']!r}: the last message is no answer.")
-        return messages
-    prompt = "\n".join(filter(None, (read(name, _read_text) for name in columns["prompt"])))
+        prompt = messages.pop()["content"] if messages and messages[-1]["role"] == "user" else ""
+        return messages, prompt, response
+    prompt = "\n".join([text for name in columns["prompt"] if (text := read(name, _read_text))])
     response = read(columns["response"], _read_text)
-    messages = read(columns["history"], _read_history) if columns["history"] else []
-    if not prompt:
-        return []
-    messages.append({"role": "user", "content": prompt})
-    if response:
-        messages.append({"role": "assistant", "content": response})
-    return messages
+    history = read(columns["history"], _read_history) if columns["history"] else []
+    return history, prompt, response
+
+
+def as_messages(history, prompt, response=None):
+    """Return a dialogue's messages, up to the question or, where it is given, the answer."""
+    asked = [*history, {"role": "user", "content": prompt}]
+    return asked if response is None else [*asked, {"role": "assistant", "content": response}]
 
 
 def used_columns(columns):

@@ -7,7 +7,8 @@ import os
 import types
 
 import torch
-from data_files import DIALOGUE
+from data_files import ROW_COLUMNS
+from dialogues import as_messages
 from prompt_response import check_columns, first_rows, read_dialogues
 from tqdm.auto import tqdm
 
@@ -49,7 +50,7 @@ def _score_predictions(pairs, scorers):
 
 
 def _read_test_rows(raw_datasets, model_args, data_args, training_args):
-    """Return the rows to answer: (messages up to the question, [] for none; the answer or "").
+    """Return the rows to answer, (history, prompt, response) as `read_dialogue` has them.
 
     Raises:
         ValueError: no test data, no prompt column in it, or a row that cannot be read.
@@ -66,14 +67,11 @@ def _read_test_rows(raw_datasets, model_args, data_args, training_args):
             )
     columns, result = data_args.columns(), []
     for number, row in enumerate(first_rows(rows, data_args.max_predict_samples)):
-        if DIALOGUE not in row:
+        if not set(ROW_COLUMNS) <= set(row):
             check_columns(row, columns, data_args.source("test"), answered=False)
         batch = {name: [value] for name, value in row.items()}
-        [(_, messages)] = read_dialogues(batch, [number], columns, "test", answered=False)
-        known = (
-            messages.pop()["content"] if messages and messages[-1]["role"] == "assistant" else ""
-        )
-        result.append((messages, known))
+        [dialogue] = read_dialogues(batch, [number], columns, "test", answered=False)
+        result.append(dialogue[1:])
     return result
 
 
@@ -146,7 +144,7 @@ def predict_responses(
         ValueError: no test data, or test data that cannot be read.
     """
     rows = _read_test_rows(raw_datasets, model_args, data_args, training_args)
-    asked = [i for i, (messages, _) in enumerate(rows) if messages and messages[-1]["content"]]
+    asked = [index for index, (_, prompt, _) in enumerate(rows) if prompt]
     if not asked:
         raise ValueError("The test data has no row with a prompt to answer.")
     scorers = _load_scorers() if trainer.is_world_process_zero() else None
@@ -157,7 +155,7 @@ def predict_responses(
     if partitioned and getattr(trainer, "deepspeed", None) is None:
         # Nothing has run yet, so there is no engine to bring ZeRO-3's partitions together; the
         # releases make one, each in its own way, when they first evaluate something.
-        ids = encode_prompt(tokenizer, [{"role": "user", "content": "a"}], data_args)
+        ids = encode_prompt(tokenizer, as_messages([], "a"), data_args)
         trainer.predict([{"input_ids": ids, "labels": ids}] * training_args.world_size)
     model = trainer.model.eval()
 
@@ -176,7 +174,9 @@ def predict_responses(
             model.config.use_cache = True  # off for training only
         for start in tqdm(range(0, share, batch), desc="Predicting", disable=rank != 0):
             indices = mine[start : start + batch]
-            prompts = [encode_prompt(tokenizer, rows[i][0], data_args) for i in indices]
+            prompts = [
+                encode_prompt(tokenizer, as_messages(*rows[i][:2]), data_args) for i in indices
+            ]
             synced = partitioned and size > 1
             with trainer.compute_loss_context_manager():  # the precision of training
                 texts = _generate_answers(
@@ -196,10 +196,9 @@ def predict_responses(
     os.makedirs(training_args.output_dir, exist_ok=True)
     path = os.path.join(training_args.output_dir, PREDICTIONS_FILE)
     with open(f"{path}.tmp", "w", encoding="utf-8") as file:
-        for index, (messages, known) in enumerate(rows):
-            line = {"prompt": messages[-1]["content"] if messages else ""}
-            line |= {"response": known} if known else {}
-            line["prediction"] = answers.get(index, "")
+        for index, (_, prompt, response) in enumerate(rows):
+            known = {"response": response} if response else {}
+            line = {"prompt": prompt, **known, "prediction": answers.get(index, "")}
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
     os.replace(f"{path}.tmp", path)
     logger.info("Wrote %d predictions to %s", len(rows), path)

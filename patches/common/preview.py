@@ -5,8 +5,7 @@ import sys
 import datasets
 import numpy as np
 import torch
-from data_files import PLACE
-from prompt_response import encode_split, first_rows
+from prompt_response import encode_split, first_rows, place_of
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 # Learnt tokens are green on a terminal, and stand in these elsewhere.
@@ -27,7 +26,7 @@ def _marked(tokenizer, row, colour):
     return "".join(f"{begin}{text}{end}" if learnt else text for learnt, text in texts)
 
 
-def _show_row(tokenizer, place, row, length, colour):
+def _show_row(tokenizer, place, row, colour):
     learnt = sum(label != -100 for label in row["labels"])
     yield f"-- {place}: {len(row['input_ids'])} tokens, {learnt} of them learnt"
     yield _marked(tokenizer, row, colour)
@@ -63,12 +62,10 @@ def _show_split(split, rows, encode_pair, tokenizer, data_args, training_args, c
     """Yield the lines that show one split."""
     shown = encode_split(split, rows, encode_pair, tokenizer, data_args, training_args)
     streaming = isinstance(shown, datasets.IterableDataset)
-    length = training_args.length_column_name
     for row in first_rows(shown, data_args.preview):
-        place = f"{data_args.source(split)}, row {row['row'] + 1}"
-        if not streaming:
-            place = rows[row["row"]].get(PLACE, place)
-        yield from _show_row(tokenizer, place, row, length, colour)
+        source = data_args.source(split)
+        place = f"{source}, a row" if streaming else place_of(rows, row["row"], source)
+        yield from _show_row(tokenizer, place, row, colour)
     if streaming:
         yield f"{split}: a stream, whose rows are not counted"
         return
@@ -90,7 +87,7 @@ def _show_split(split, rows, encode_pair, tokenizer, data_args, training_args, c
         if split == "train"
         else training_args.per_device_eval_batch_size
     )
-    yield from _show_lengths(shown.data.column(length).to_numpy(), batch)
+    yield from _show_lengths(shown.data.column(training_args.length_column_name).to_numpy(), batch)
 
 
 def show_preview(raw_datasets, encode_pair, tokenizer, data_args, training_args):

@@ -8,8 +8,8 @@ import logging
 import datasets
 import numpy as np
 import torch
-from data_files import DIALOGUE, PLACE
-from dialogues import read_dialogue, used_columns
+from data_files import ROW_COLUMNS
+from dialogues import as_messages, read_dialogue, used_columns
 
 logger = logging.getLogger(__name__)
 
@@ -54,23 +54,24 @@ def check_columns(present, columns, source, answered=True):
 
 
 def read_dialogues(rows, indices, columns, split, answered=True):
-    """Yield (place, messages) for a batch {column: list of values}; see `read_dialogue`."""
-    if DIALOGUE in rows and PLACE in rows:  # of files, read when they were loaded
-        yield from zip(rows[PLACE], map(json.loads, rows[DIALOGUE]))
+    """Yield (place, history, prompt, response) for a batch {column: list of values}.
+
+    Args:
+        rows, indices: the batch, and its rows' numbers within the split, from 0.
+        columns, answered: see `read_dialogue`, which says what is yielded.
+        split: its name, for messages.
+    """
+    if set(ROW_COLUMNS) <= set(rows):  # of files, read when they were loaded
+        for place, history, prompt, response in zip(*(rows[name] for name in ROW_COLUMNS)):
+            yield place, json.loads(history) if history else [], prompt, response
         return
     for number, index in enumerate(indices):
         place = f"split {split!r}, row {index + 1} (counted from 1)"
         try:
             row = {name: values[number] for name, values in rows.items()}
-            yield place, read_dialogue(row, columns, answered)
+            yield place, *read_dialogue(row, columns, answered)
         except ValueError as error:
             raise ValueError(f"{place}, {error}") from None
-
-
-def _has_pair(messages):
-    """Return whether a dialogue ends in an answer that can be learnt."""
-    last = [message["content"] for message in messages[-2:] if message["role"] != "system"]
-    return len(last) == 2 and all(last) and messages[-1]["role"] == "assistant"
 
 
 def _encode_batch(
@@ -101,10 +102,12 @@ def _encode_batch(
     """
     encoded, numbers = [], []
     with _each_id_looked_up_once(tokenizer):
-        for index, (place, messages) in zip(indices, read_dialogues(rows, indices, columns, split)):
-            if not _has_pair(messages):
+        dialogues = read_dialogues(rows, indices, columns, split)
+        for index, (place, history, prompt, response) in zip(indices, dialogues):
+            if not prompt or not response:
                 continue
             try:
+                messages = as_messages(history, prompt, response)
                 encoded.append(encode_pair(tokenizer, messages, limits))
                 if watch is not None:
                     watch(place, encoded[-1])
@@ -189,8 +192,7 @@ def encode_split(
     limits, columns = data_args.limits(), data_args.columns()
     # One made-up row shows which features there will be, which a batch of skipped rows alone does
     # not, and an unsuitable tokenizer before any data is read.
-    made_up = [{"role": role, "content": "a"} for role in ("user", "assistant")]
-    shown = encode_pair(tokenizer, made_up, limits)
+    shown = encode_pair(tokenizer, as_messages([], "a", "a"), limits)
     number, length = datasets.Value("int32"), training_args.length_column_name
     features = datasets.Features(
         {
@@ -203,7 +205,7 @@ def encode_split(
     # A stream may not know its columns before its first row is read.
     present = list(rows.features or next(iter(rows), {}))
     source = data_args.source(split)
-    if DIALOGUE not in present:
+    if not set(ROW_COLUMNS) <= set(present):
         check_columns(present, columns, source)
     options = {}
     if not streaming:
@@ -236,6 +238,11 @@ def encode_split(
     return found
 
 
+def place_of(rows, number, source):
+    """Return where the row of that number, from 0, stands in the data, for messages."""
+    return rows[number].get("place") or f"{source}, row {number + 1} (counted from 1)"
+
+
 def _check_encoded(source, rows, found, data_args, training_args, positions):
     """Refuse an encoded split without rows or with one too long; tell of rows skipped and cut."""
     if not len(found):
@@ -244,8 +251,8 @@ def _check_encoded(source, rows, found, data_args, training_args, positions):
         )
     lengths = found.data.column(training_args.length_column_name).to_numpy()
     longest = int(lengths.argmax())
-    row = rows[int(found.data.column("row")[longest].as_py())]
-    place = row.get(PLACE, f"{source}, row {int(found.data.column('row')[longest].as_py()) + 1}")
+    number = found.data.column("row")[longest].as_py()
+    place = place_of(rows, number, source)
     main = training_args.process_index == 0
     if main or positions[1]:
         _check_positions(place, int(lengths[longest]), *positions)

@@ -1,8 +1,6 @@
 """What a user did wrong is told in one line; a bug of ours keeps its traceback."""
 
 import dis
-import glob
-import json
 import logging
 import os
 import re
@@ -21,12 +19,7 @@ LOADING_FUNCTIONS = {
 }
 # Modules that read the command line, or the rows of a stream long after it was opened.
 LOADING_MODULES = ("transformers.hf_argparser", "datasets.packaged_modules")
-DATA_FILE_ARGUMENTS = ("train_file", "validation_file", "test_file")
 REMOTE_CODE_MODULE = "transformers_modules"
-UNTYPED_COLUMN_HINT = (
-    "; a column with values, such as the history, has none in the first file or rows: "
-    "put others first, or write it as JSON text in all rows"
-)
 
 
 def _one_line(text, most=600):
@@ -81,91 +74,6 @@ def _root_cause(error):
         error = cause
 
 
-def _json_rows(text):
-    """Yield the rows of a JSON file: one array of objects, or objects one after another.
-
-    Raises:
-        ValueError: it is not JSON, or not of that form; says where.
-    """
-    decoder, position, number = json.JSONDecoder(), 0, 0
-    while position < len(text):
-        if text[position].isspace():
-            position += 1
-            continue
-        try:
-            value, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError as error:
-            place = f"line {error.lineno}, column {error.colno}"
-            raise ValueError(f"{place}: not JSON: {error.msg}.") from None
-        for row in value if isinstance(value, list) else [value]:
-            number += 1
-            if not isinstance(row, dict):
-                raise ValueError(
-                    f"row {number} (counted from 1): expected an object, found {_one_line(repr(row), 80)}."
-                )
-            yield row
-
-
-def _check_data_file(path, data_args):
-    """Raise ValueError if the file `path` cannot be what `data_args` says, with path, row and column."""
-    if not os.path.exists(path):
-        raise ValueError(f"there is no file {path!r}.")
-    try:
-        with open(path, "rb") as file:
-            lines = file.readlines()
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}.") from None
-    if not any(line.strip() for line in lines):
-        raise ValueError(f"{path} is empty.")
-    for number, line in enumerate(lines, start=1):
-        try:
-            line.decode("utf-8")
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position "
-                f"{error.start + 1}); save the file as UTF-8."
-            ) from None
-    if not path.endswith((".json", ".jsonl")):
-        return
-    try:
-        rows = list(_json_rows(b"".join(lines).decode("utf-8-sig")))
-    except ValueError as error:
-        raise ValueError(f"{path}, {error}") from None
-    present = list(dict.fromkeys(column for row in rows for column in row))
-    columns = data_args.find_columns(present, path, response_needed=False)
-    for number, row in enumerate(rows, start=1):
-        data_args.read_row([row.get(column) for column in columns], columns, path, number)
-
-
-def _data_problem(frames):
-    """Return what is wrong with the data files that were being read, "" if that does not show.
-
-    The libraries' errors rarely name the file. The script's data arguments do; they are a local of
-    one of its functions.
-    """
-    found = (value for frame, _ in frames for value in list(frame.f_locals.values()))
-    data_args = next(
-        (v for v in found if hasattr(v, "train_file") and hasattr(v, "read_row")), None
-    )
-    if data_args is None:
-        return ""
-    given = {
-        f"--{name}": path
-        for name in DATA_FILE_ARGUMENTS
-        if (path := getattr(data_args, name, None)) and "://" not in path
-    }
-    for name, path in given.items():
-        for file in sorted(glob.glob(path)) or [path]:
-            try:
-                _check_data_file(file, data_args)
-            except ValueError as error:
-                return f"{name}: {error}"
-    kinds = {os.path.splitext(path)[1].replace(".jsonl", ".json") for path in given.values()}
-    if len(kinds) > 1:
-        return f"{' and '.join(given)} must be of one kind, not {' and '.join(sorted(kinds))}."
-    return ""
-
-
 def _user_error(error, script):
     """Return one line on what the user did wrong, None if `error` is something else.
 
@@ -184,15 +92,9 @@ def _user_error(error, script):
     is_late = reads_data and isinstance(error, UnicodeDecodeError)
     if not is_late and not any(_is_loading(frame) for frame, _ in frames):
         return None
-    if reads_data:
-        if problem := _data_problem(frames):
-            return _one_line(problem)
-        if type(error).__module__.startswith("datasets."):
-            wraps = type(error).__name__ == "DatasetGenerationError"  # and says nothing itself
-            line = f"cannot load the data: {_one_line(_root_cause(error) if wraps else error)}"
-            if line.endswith(" to null"):  # the type of a column without values
-                line += UNTYPED_COLUMN_HINT
-            return line
+    if reads_data and type(error).__module__.startswith("datasets."):
+        wraps = type(error).__name__ == "DatasetGenerationError"  # and says nothing itself
+        return f"cannot load the data: {_one_line(_root_cause(error) if wraps else error)}"
     remote = any(module.startswith(REMOTE_CODE_MODULE) for module in modules)
     expected = OSError if remote else (OSError, ValueError, ImportError)
     return _one_line(error) if isinstance(error, expected) else None
