@@ -112,7 +112,8 @@ def equal_lengths(rows: datasets.Dataset, size: int, seed: int = 0) -> datasets.
         context = round(sum(contexts) / len(batch))
         length = round(sum(len(row["input_ids"]) for row in given) / len(batch))
         new += [_reshaped(row, context, max(length - context, 2)) for row in given]
-    return datasets.Dataset.from_list(new, features=rows.features)
+    features = datasets.Features({name: rows.features[name] for name in new[0]})
+    return datasets.Dataset.from_list(new, features=features)
 
 
 def _reshaped(row: dict, context: int, rest: int) -> dict:
@@ -142,8 +143,9 @@ def swapped(script: ModuleType, rival: str, around=contextlib.nullcontext) -> It
     ours = script.encode_datasets
     if rival == "recipe":
 
-        def encode(raw, encode_pair, tokenizer, data_args, training_args):
-            rows = raw["train"]
+        def encode(raw, encode_pair, tokenizer, model, data_args, training_args):
+            files = {"train": data_args.train_file}
+            rows = datasets.load_dataset("json", data_files=files, split="train")
             rows = rows.select(range(min(data_args.max_train_samples, len(rows))))
             return {"train": recipe.encode(rows, tokenizer, data_args, script.build_prompt)}
 
@@ -154,8 +156,8 @@ def swapped(script: ModuleType, rival: str, around=contextlib.nullcontext) -> It
         }
     elif rival in ("oracle", "uniform"):
 
-        def encode(raw, encode_pair, tokenizer, data_args, training_args):
-            encoded = ours(raw, encode_pair, tokenizer, data_args, training_args)
+        def encode(*args):
+            encoded, training_args = ours(*args), args[-1]
             rows = encoded["train"]
             size = training_args.per_device_train_batch_size if rival == "oracle" else len(rows)
             encoded["train"] = equal_lengths(rows, size)

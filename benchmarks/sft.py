@@ -36,7 +36,7 @@ def trainer_class(variant: str) -> type:
             config = trl.SFTConfig(**{name: getattr(args, name) for name in SHARED}, **changes)
             rows = train_dataset.map(
                 lambda row: {"completion_mask": [int(label != -100) for label in row["labels"]]},
-                remove_columns=["labels", "attention_mask", "length"],
+                remove_columns=[name for name in train_dataset.column_names if name != "input_ids"],
             )
             super().__init__(
                 model=model, args=config, train_dataset=rows, processing_class=processing_class

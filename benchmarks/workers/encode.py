@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import datasets
+import torch
 import transformers
 
 from benchmarks import recipe, rivals
@@ -47,6 +48,9 @@ class Encoders:
     def __init__(self, script, model: str, data: Path, cache: Path, options: list[str]):
         self.script, self.data, self.cache = script, data, cache
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=True)
+        with torch.device("meta"):  # it only says how many positions there are
+            config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=True)
+            self.model = transformers.AutoModel.from_config(config, trust_remote_code=True)
         parser = transformers.HfArgumentParser(
             (script.DataTrainingArguments, transformers.TrainingArguments)
         )
@@ -55,17 +59,16 @@ class Encoders:
         given += ["--output_dir", str(cache / "out"), "--report_to", "none", *options]
         self.data_args, self.training_args = parser.parse_args_into_dataclasses(given)
 
-    def _rows(self) -> datasets.DatasetDict:
-        files = {"train": str(self.data)}
-        return datasets.load_dataset("json", data_files=files, cache_dir=str(self.cache))
+    def _rows(self, rival: str) -> datasets.DatasetDict:
+        load = datasets.load_dataset if rival == "recipe" else self.data_args.load_files
+        return load("json", data_files={"train": str(self.data)}, cache_dir=str(self.cache))
 
     def measure(self, rival: str, workers: int) -> dict:
         """Seconds, rows, bytes of the cache, peak memory; and seconds to find the cache again."""
         shutil.rmtree(self.cache, ignore_errors=True)
-        raw = self._rows()
         with Peak() as peak:
-            seconds, encoded = self._encode(rival, workers, raw)
-        again, _ = self._encode(rival, workers, self._rows())
+            seconds, encoded = self._encode(rival, workers)
+        again, _ = self._encode(rival, workers)
         size = sum(os.path.getsize(file["filename"]) for file in encoded.cache_files)
         return {
             "seconds": seconds,
@@ -76,8 +79,9 @@ class Encoders:
             "lengths": [len(ids) for ids in encoded[:2000]["input_ids"]],
         }
 
-    def _encode(self, rival: str, workers: int, raw) -> tuple[float, datasets.Dataset]:
+    def _encode(self, rival: str, workers: int) -> tuple[float, datasets.Dataset]:
         started = time.perf_counter()
+        raw = self._rows(rival)
         several = None if workers == 1 else workers
         if rival == "recipe":
             encoded = recipe.encode(
@@ -90,13 +94,18 @@ class Encoders:
         else:
             self.data_args.preprocessing_num_workers = several
             encoded = self.script.encode_datasets(
-                raw, self.script.encode_pair, self.tokenizer, self.data_args, self.training_args
+                raw,
+                self.script.encode_pair,
+                self.tokenizer,
+                self.model,
+                self.data_args,
+                self.training_args,
             )["train"]
         return time.perf_counter() - started, encoded
 
     def tokenizing(self) -> dict:
         """What neither can do without: the tokenizer's own time for the rows' texts."""
-        rows = self._rows()["train"]
+        rows = self._rows("recipe")["train"]
         started = time.perf_counter()
         for row in rows:
             for text in (row["prompt"], row["response"]):

@@ -203,7 +203,7 @@ def predict_responses(
     os.replace(f"{path}.tmp", path)
     logger.info("Wrote %d predictions to %s", len(rows), path)
 
-    scores = _score_predictions([(answers[i], rows[i][1]) for i in asked if rows[i][1]], scorers)
+    scores = _score_predictions([(answers[i], rows[i][2]) for i in asked if rows[i][2]], scorers)
     metrics = {f"predict_{name}": value for name, value in scores.items()}
     metrics["predict_samples"] = len(rows)
     trainer.log_metrics("predict", metrics)

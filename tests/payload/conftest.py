@@ -53,6 +53,31 @@ def data_arguments():
     return args
 
 
+def messages(prompt, history=(), response=None):
+    """A dialogue as the encodings take it; `history` has (prompt, response) pairs."""
+    texts = [text for pair in history or () for text in pair] + [prompt]
+    texts += [] if response is None else [response]
+    return [
+        {"role": ("user", "assistant")[number % 2], "content": text}
+        for number, text in enumerate(texts)
+    ]
+
+
+class PlainModel:
+    """A model that says how many positions it has, and has no table of them."""
+
+    def __init__(self, positions=None):
+        import types
+
+        self.config = types.SimpleNamespace(max_position_embeddings=positions)
+
+    def get_input_embeddings(self):
+        return None
+
+    def modules(self):
+        return []
+
+
 @pytest.fixture(scope="session")
 def tokenizer():
     pytest.importorskip("transformers")

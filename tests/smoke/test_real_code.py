@@ -86,6 +86,7 @@ def test_it_learns_and_the_published_chat_agrees(script: Runner) -> None:
 
 
 def _module(file: Path) -> ModuleType:
+    sys.path[:0] = [str(file.parent), str(file.parents[1] / "common")]
     spec = importlib.util.spec_from_file_location(file.stem, file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -108,18 +109,28 @@ def test_features_are_the_published_tokenizers(model: Path) -> None:
         source, target = draw.randint(2, 40), draw.randint(3, 20)
         history = [(text(), text()) for _ in range(draw.choice([0, 0, 1, 3]))]
         prompt, response = text(), text()
-        asked = prompt
-        if history:
-            rounds = [*history, (prompt, None)]
-            asked = "\n".join(
-                f"[Round {i}]\n问：{q}\n答：{'' if a is None else a}"
-                for i, (q, a) in enumerate(rounds)
+        for kept in (history[first:] for first in range(len(history) + 1)):
+            rounds = [*kept, (prompt, None)] if kept else []
+            asked = (
+                prompt
+                if not kept
+                else "\n".join(
+                    f"[Round {i}]\n问：{q}\n答：{'' if a is None else a}"
+                    for i, (q, a) in enumerate(rounds)
+                )
             )
-        a_ids = tokenizer(asked, add_special_tokens=False)["input_ids"][: source - 1]
+            a_ids = tokenizer(asked, add_special_tokens=False)["input_ids"]
+            if len(a_ids) <= source - 1:
+                break
+        a_ids = a_ids[: source - 1]
         b_ids = tokenizer(response, add_special_tokens=False)["input_ids"][: target - 2]
         expected = [*a_ids, pieces["[gMASK]"], pieces["<sop>"], *b_ids, pieces["<eop>"]]
-        limits = SimpleNamespace(max_source_length=source, max_target_length=target)
-        row = encode_pair(tokenizer, prompt, history, response, limits)
+        limits = SimpleNamespace(max_source_length=source, max_target_length=target, learn="last")
+        texts = [*(text for pair in history for text in pair), prompt, response]
+        messages = [
+            {"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)
+        ]
+        row = encode_pair(tokenizer, messages, limits)
         assert row["input_ids"] == expected
         # The first label is <sop>, which the shift leaves to nobody but the prompt's last token.
         start = expected.index(pieces["<sop>"])

@@ -7,6 +7,7 @@ import pytest
 hypothesis = pytest.importorskip("hypothesis")
 pytest.importorskip("transformers")
 from chatglm_encoding import build_prompt, encode_pair, encode_prompt, stop_ids
+from conftest import messages
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_lora import CHARACTERS, EOP, GMASK, SOP
@@ -16,7 +17,7 @@ FULL = TEXT.filter(bool)
 
 
 def limits(source, target):
-    return types.SimpleNamespace(max_source_length=source, max_target_length=target)
+    return types.SimpleNamespace(max_source_length=source, max_target_length=target, learn="last")
 
 
 def stated_prompt(prompt, history):
@@ -34,9 +35,14 @@ def stated_row(tokenizer, prompt, history, response, source, target):
     """ChatGLM-6B's tuning recipe, token by token: (input id, label) pairs.
 
     A prompt too long loses its end until one token below its limit, a response until two below.
-    Nothing up to the mask is learnt; the start, the response and the end are.
+    Nothing up to the mask is learnt; the start, the response and the end are. Unlike the recipe,
+    which would lose the question, what is too long first loses its oldest rounds.
     """
-    context = list(tokenizer.encode(stated_prompt(prompt, history), add_special_tokens=False))
+    for first in range(len(history) + 1):
+        stated = stated_prompt(prompt, history[first:])
+        context = list(tokenizer.encode(stated, add_special_tokens=False))
+        if len(context) <= source - 1:
+            break
     answer = list(tokenizer.encode(response, add_special_tokens=False))
     while len(context) > source - 1:
         context.pop()
@@ -56,17 +62,25 @@ def stated_row(tokenizer, prompt, history, response, source, target):
 @example(prompt="<sop>", history=[], response="0", source=30, target=20)
 @example(prompt="a<sop>b", history=[("<sop>", "[gMASK]")], response="<sop>", source=90, target=20)
 def test_rows_follow_the_convention(tokenizer, prompt, history, response, source, target):
-    row = encode_pair(tokenizer, prompt, history, response, limits(source, target))
+    row = encode_pair(tokenizer, messages(prompt, history, response), limits(source, target))
     stated = stated_row(tokenizer, prompt, history, response, source, target)
     assert list(zip(row["input_ids"], row["labels"])) == stated
     assert len(row["input_ids"]) == len(row["labels"]) <= source + target
-    asked = encode_prompt(tokenizer, prompt, history, limits(source, target))
+    asked = encode_prompt(tokenizer, messages(prompt, history), limits(source, target))
     assert asked == [i for i, label in stated if label == -100] + [SOP]
     assert row["input_ids"][-1:] == stop_ids(tokenizer) == [EOP]
+    whole = encode_pair(
+        tokenizer,
+        messages(prompt, history, response),
+        limits(max(row["source_length"], 2), row["target_length"]),
+    )
+    assert whole["input_ids"] == [
+        i for i, _ in stated_row(tokenizer, prompt, history, response, 10**6, 10**6)
+    ]
 
 
 def test_a_known_row(tokenizer):
-    row = encode_pair(tokenizer, "你好", [], "谢谢", limits(40, 20))
+    row = encode_pair(tokenizer, messages("你好", [], "谢谢"), limits(40, 20))
     hello, thanks = (tokenizer.encode(t, add_special_tokens=False) for t in ("你好", "谢谢"))
     assert len(hello) == len(thanks) == 2
     assert row["input_ids"] == [*hello, GMASK, SOP, *thanks, EOP]
@@ -99,9 +113,25 @@ class OtherTokenizer:
 @pytest.mark.parametrize("prefix", [[1], []])
 def test_other_layouts_are_refused(prefix):
     with pytest.raises(ValueError, match="OtherTokenizer does not put"):
-        encode_pair(OtherTokenizer(prefix), "a", [], "b", limits(10, 10))
+        encode_pair(OtherTokenizer(prefix), messages("a", [], "b"), limits(10, 10))
 
 
 def test_a_response_without_tokens_is_refused(tokenizer):
     with pytest.raises(ValueError, match="encodes to no tokens"):
-        encode_pair(tokenizer, "a", [], "", limits(10, 10))
+        encode_pair(tokenizer, messages("a", [], ""), limits(10, 10))
+
+
+def test_the_oldest_rounds_go_first(tokenizer):
+    history = [("old", "x" * 30), ("new", "y")]
+    ids = encode_prompt(tokenizer, messages("now?", history), limits(40, 20))
+    kept = stated_prompt("now?", history[1:])
+    assert ids[:-2] == tokenizer.encode(kept, add_special_tokens=False)
+
+
+def test_what_has_no_place_is_refused(tokenizer):
+    system = [{"role": "system", "content": "s"}, *messages("a", [], "b")]
+    with pytest.raises(ValueError, match="no place for a system message"):
+        encode_pair(tokenizer, system, limits(10, 10))
+    every = types.SimpleNamespace(max_source_length=9, max_target_length=9, learn="all")
+    with pytest.raises(ValueError, match="--learn all: ChatGLM-6B reads"):
+        encode_pair(tokenizer, messages("a", [], "b"), every)

@@ -15,6 +15,7 @@ import lora
 import whole_checkpoint
 from adapter_trainer import AdapterTrainer
 from chatglm_encoding import encode_pair
+from conftest import messages
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
 from test_lora import EOP, GMASK, SOP, ToyTokenizer, arguments, make_model
 from transformers.trainer_utils import get_last_checkpoint
@@ -328,7 +329,7 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     raw = datasets.DatasetDict(
         dict.fromkeys(("train", "validation"), datasets.Dataset.from_list(rows))
     )
-    encoded = encode_datasets(raw, encode_pair, tokenizer, data_args, args)
+    encoded = encode_datasets(raw, encode_pair, tokenizer, model, data_args, args)
     metric = ResponseAccuracy()
 
     def compute_metrics(results):
@@ -371,7 +372,7 @@ def test_a_cache_is_no_output_of_evaluation(training_args, data_args, tmp_path):
     folder = toy_chatglm.build(tmp_path / "toy")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
-    row = encode_pair(tokenizer, "a", [], "b", data_args)
+    row = encode_pair(tokenizer, messages("a", [], "b"), data_args)
     assert model(input_ids=torch.tensor([row["input_ids"]])).past_key_values is not None
     args = training_args()
     trainer = AdapterTrainer(

@@ -15,6 +15,7 @@ import lora
 import prediction
 from adapter_trainer import AdapterTrainer
 from chatglm_encoding import encode_prompt, stop_ids
+from conftest import messages
 from test_adapter_trainer import make_trainer, run_ranks
 from test_lora import EOP, GMASK, arguments
 
@@ -64,7 +65,7 @@ def trainer(training_args, data_args):
 
 def alone(trainer, tokenizer, row, data_args):
     """The answer to one prompt by a plain greedy loop over the model."""
-    ids = encode_prompt(tokenizer, row["prompt"], row["history"] or [], data_args)
+    ids = encode_prompt(tokenizer, messages(row["prompt"], row["history"]), data_args)
     start = len(ids)
     with torch.no_grad():
         while len(ids) < start + data_args.max_new_tokens:
@@ -133,13 +134,13 @@ def test_beams_and_state_left_alone(trainer, data_args, tmp_path):
         (None, "--do_predict needs a --test_file, or a data set with a test split."),
         ([{"question": "a"}], "no column 'prompt'; its columns are: question"),
         ([{"prompt": ""}], "no row with a prompt"),
-        ([{"prompt": 3}], "Split 'test', row 1 (counted from 1), column 'prompt': expected text"),
+        ([{"prompt": 3.5}], "split 'test', row 1 (counted from 1), column 'prompt': expected text"),
         (
             [{"prompt": "a", "history": "["}],
             "row 1 (counted from 1), column 'history': expected JSON",
         ),
         ([{"prompt": "a", "history": [["b"]]}], "column 'history': expected a [prompt, response]"),
-        ([{"prompt": "a", "response": 3}], "column 'response': expected text, found int 3."),
+        ([{"prompt": "a", "response": 3.5}], "column 'response': expected text, found float 3.5."),
     ],
 )
 def test_bad_data_is_named(trainer, data_args, rows, said):
@@ -165,7 +166,9 @@ def test_what_ends_an_answer(trainer, tokenizer):
 
 def test_answers_end_before_the_first_end(trainer, tokenizer, data_args):
     """Whichever of several it is, and whether or not the tokenizer takes it for special."""
-    prompts = [encode_prompt(tokenizer, text, [], data_args) for text in ("hi", "a longer one")]
+    prompts = [
+        encode_prompt(tokenizer, messages(text), data_args) for text in ("hi", "a longer one")
+    ]
     model, args = trainer.model.eval(), trainer.args
     tokenizer.padding_side = "left"
 
@@ -231,8 +234,8 @@ def test_ranks_share_the_rows(monkeypatch, data_args, tmp_path, count, size, bat
     calls, gathered = {}, []
     tokenizer = types.SimpleNamespace(pad_token_id=0, eos_token_id=1, padding_side="left")
 
-    def as_it_is(tokenizer, prompt, history, limits):
-        return prompt
+    def as_it_is(tokenizer, asked, limits):
+        return asked[-1]["content"]
 
     def run(rank, all_gather):
         args = types.SimpleNamespace(

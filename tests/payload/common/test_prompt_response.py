@@ -16,6 +16,7 @@ pytest.importorskip("transformers")
 import numpy as np
 import prompt_response
 from chatglm_encoding import encode_pair
+from conftest import PlainModel, messages
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
 
 PATCHES = Path(prompt_response.__file__).parents[1]
@@ -26,6 +27,7 @@ def run_arguments(do_train=True, do_eval=False):
         do_train=do_train,
         do_eval=do_eval,
         length_column_name="length",
+        process_index=0,
         main_process_first=lambda desc: contextlib.nullcontext(),
     )
 
@@ -43,23 +45,24 @@ def row(prompt="a", response="b", **more):
 def encode(raw, tokenizer, data_args, **changes):
     for name, value in changes.items():
         setattr(data_args, name, value)
-    return encode_datasets(raw, encode_pair, tokenizer, data_args, run_arguments())
+    return encode_datasets(raw, encode_pair, tokenizer, PlainModel(), data_args, run_arguments())
 
 
-def features(*row):
-    """What becomes of one row: what `encode_pair` says, and its length."""
-    encoded = encode_pair(*row)
-    return {**encoded, "length": len(encoded["input_ids"])}
+def features(tokenizer, prompt, history, response, data_args, number=0):
+    """What becomes of one row: what `encode_pair` says, its length and its number."""
+    encoded = encode_pair(tokenizer, messages(prompt, history, response), data_args)
+    return {**encoded, "length": len(encoded["input_ids"]), "row": number}
 
 
 def test_rows_become_what_encode_pair_says(tokenizer, data_args):
     raw = splits(train=[row("hi", "yo", other=1), row("hello", "x" * 50, other=2)])
     result = encode(raw, tokenizer, data_args)
     assert type(result) is datasets.DatasetDict and list(result) == ["train"]
-    assert result["train"].column_names == ["input_ids", "labels", "length"]
+    columns = ["input_ids", "labels", "source_length", "target_length", "length", "row"]
+    assert result["train"].column_names == columns
     assert result["train"].to_list() == [
         features(tokenizer, "hi", [], "yo", data_args),
-        features(tokenizer, "hello", [], "x" * 50, data_args),
+        features(tokenizer, "hello", [], "x" * 50, data_args, 1),
     ]
 
 
@@ -69,7 +72,7 @@ def test_only_needed_splits_are_encoded(tokenizer, data_args, do_train, do_eval)
     # The test split could not be encoded: it has no response.
     raw = splits(train=[row()], validation=[row()], test=[{"prompt": "a"}])
     result = encode_datasets(
-        raw, encode_pair, tokenizer, data_args, run_arguments(do_train, do_eval)
+        raw, encode_pair, tokenizer, PlainModel(), data_args, run_arguments(do_train, do_eval)
     )
     assert ("train" in result, "validation" in result) == (do_train, do_eval)
     assert "test" not in result
@@ -87,33 +90,17 @@ def test_history(tokenizer, data_args, as_json):
     data_args.max_source_length = 90
     result = encode(raw, tokenizer, data_args, history_column="history")["train"]
     assert result.to_list() == [
-        features(tokenizer, "a", [tuple(pair) for pair in value or []], "b", data_args)
-        for value in rounds
+        features(tokenizer, "a", value, "b", data_args, number)
+        for number, value in enumerate(rounds)
     ]
     assert len({len(ids) for ids in result["input_ids"]}) == 3
-
-
-def test_a_csv_file(tokenizer, data_args, tmp_path):
-    path = tmp_path / "rows.csv"
-    path.write_text('prompt,response,history\na,b,"[[""q"", ""r""]]"\nc,d,\ne,,\n', "utf-8")
-    try:
-        raw = datasets.load_dataset("csv", data_files={"train": str(path)})
-    except Exception as error:
-        if "read_csv() got an unexpected keyword" in str(error.__cause__):
-            pytest.skip("this release of datasets cannot read csv files with this pandas")
-        raise
-    result = encode(raw, tokenizer, data_args, history_column="history")["train"]
-    assert result.to_list() == [
-        features(tokenizer, "a", [("q", "r")], "b", data_args),
-        features(tokenizer, "c", [], "d", data_args),
-    ]
 
 
 def test_blank_rows_are_skipped_and_counted(tokenizer, data_args, caplog):
     blank = [row(prompt=None), row(response=None), row(prompt=""), row(response=" \n")]
     result = encode(splits(train=[*blank, row(), *blank]), tokenizer, data_args)
     assert len(result["train"]) == 1
-    assert "Split 'train': skipped 8 of 9 rows" in caplog.text
+    assert "split 'train': skipped 8 of 9 rows" in caplog.text
 
 
 def test_a_whole_batch_of_blank_rows_does_not_hurt(tokenizer, data_args):
@@ -131,12 +118,12 @@ def test_the_limit_counts_rows_of_the_data(tokenizer, data_args):
     seen = []
 
     def counting(*args):
-        seen.append(args[1])
+        seen.append(args[1][-2]["content"])
         return encode_pair(*args)
 
     raw = splits(train=[row(prompt=""), *(row(prompt=f"p{i}") for i in range(50))])
     data_args.max_train_samples = 3
-    result = encode_datasets(raw, counting, tokenizer, data_args, run_arguments())
+    result = encode_datasets(raw, counting, tokenizer, PlainModel(), data_args, run_arguments())
     assert len(result["train"]) == 2
     assert set(seen) == {"a", "p0", "p1"}
     assert len(encode(raw, tokenizer, data_args, max_train_samples=1000)["train"]) == 50
@@ -148,12 +135,12 @@ def test_the_limit_counts_rows_of_the_data(tokenizer, data_args):
         ([{"question": "a", "response": "b"}], "has no column 'prompt'; its columns are: question"),
         ([row(), row(prompt="c", response="d")], "has no column 'history'"),
         (
-            [row(prompt=7, history=None)],
-            "row 1 (counted from 1), column 'prompt': expected text, found int 7.",
+            [row(prompt=7.5, history=None)],
+            "row 1 (counted from 1), column 'prompt': expected text, found float 7.5.",
         ),
         (
             [row(response=["b"], history=None)],
-            "row 1 (counted from 1), column 'response': expected text, found list",
+            "row 1 (counted from 1), column 'response': expected text, found a list",
         ),
         (
             [row(history="[]"), row(history="{")],
@@ -163,10 +150,10 @@ def test_the_limit_counts_rows_of_the_data(tokenizer, data_args):
         ([row(history='["ab"]')], "expected a [prompt, response] pair, found str 'ab'"),
         (
             [row(history=[["a", "b"], ["c"]])],
-            "expected a [prompt, response] pair, found list ['c']",
+            "expected a [prompt, response] pair, found a list ['c']",
         ),
         ([row(history=[["a", None]])], "expected a [prompt, response] pair"),
-        ([row(history="[[1, 2]]")], "expected a [prompt, response] pair, found list [1, 2]"),
+        ([row(history="[[1, true]]")], "expected text, found true or false True"),
     ],
 )
 @pytest.mark.parametrize("streaming", [False, True])
@@ -176,7 +163,7 @@ def test_bad_data_is_named(tokenizer, data_args, rows, said, streaming):
         raw = datasets.IterableDatasetDict({"train": raw["train"].to_iterable_dataset()})
     with pytest.raises(ValueError) as error:
         list(encode(raw, tokenizer, data_args, history_column="history")["train"])
-    assert "Split 'train'" in str(error.value) and said in str(error.value)
+    assert "split 'train'" in str(error.value) and said in str(error.value)
     assert "\n" not in str(error.value)
 
 
@@ -193,48 +180,84 @@ def test_workers_give_the_same_rows_and_errors(tokenizer, data_args):
         encode(raw, tokenizer, data_args, history_column="history")
 
 
-FILES = {"train_file": "t.csv", "validation_file": "v.json", "dataset_name": None}
+def test_rows_of_files_are_named_by_their_place(tokenizer, data_args):
+    cells = [
+        {"place": f"a.csv, row {n}", "history": "", "prompt": "p", "response": "r" * n}
+        for n in range(3)
+    ]
+    raw = splits(train=cells)
+    assert encode(raw, tokenizer, data_args)["train"].to_list() == [
+        features(tokenizer, "p", [], "r" * n, data_args, n) for n in (1, 2)
+    ]
+    data_args.learn = "all"
+    with pytest.raises(ValueError, match="--learn all"):
+        encode(raw, tokenizer, data_args)
+    raw = splits(train=[dict(cells[1], history='[{"role": "system", "content": "s"}]')])
+    with pytest.raises(ValueError, match=r"^a\.csv, row 1: ChatGLM-6B's format has no place"):
+        encode(raw, tokenizer, data_args, learn="last")
 
 
-@pytest.mark.parametrize(
-    ("given", "split", "source", "first"),
-    [
-        (FILES, "train", "t.csv", 1),
-        (FILES, "validation", "v.json", 1),
-        ({**FILES, "validation_file": None}, "train", "t.csv", 4),
-        ({**FILES, "validation_file": None}, "validation", "t.csv", 1),
-        ({**FILES, "train_file": None}, "validation", "v.json", 1),
-        ({**FILES, "dataset_name": "hub"}, "train", "Split 'train'", 1),
-        ({}, "train", "Split 'train'", 1),
-    ],
-)
-def test_where_rows_are(data_args, given, split, source, first):
-    vars(data_args).update(given)
-    raw = splits(train=[row()] * 9, validation=[row()] * 3)
-    assert prompt_response._rows_of(split, raw, data_args) == (source, first)
+def test_cuts_are_counted_in_one_line(tokenizer, data_args, caplog):
+    rows = [row("hi", "x" * n) for n in (5, 18, 19, 30)] + [row("p" * 60, "yo")] * 2
+    encode(splits(train=rows), tokenizer, data_args)
+    assert caplog.text.count("cut") == 1
+    assert (
+        "split 'train': cut the response of 2 of 6 rows at --max_target_length 20 (32 would hold 99 % "
+        "of the rows), and the prompt or its history of 2 of 6 rows at --max_source_length 40 (61 would"
+    ) in caplog.text
+    caplog.clear()
+    encode(splits(train=rows[:2]), tokenizer, data_args)
+    assert "cut" not in caplog.text
 
 
-def test_rows_of_a_divided_stream_have_no_number_in_their_file(data_args):
-    vars(data_args).update({**FILES, "validation_file": None})
-    stream = splits(train=[row()])["train"].to_iterable_dataset()
-    raw = datasets.IterableDatasetDict({"train": stream, "validation": stream})
-    found = prompt_response._rows_of("train", raw, data_args)
-    assert found == ("t.csv, split 'train'", 1)
+def test_the_first_cut_of_a_stream_is_told(tokenizer, data_args, caplog):
+    rows = [row("hi", "yo"), row("hi", "x" * 30), row("hi", "x" * 31)]
+    raw = datasets.IterableDatasetDict({"train": splits(train=rows)["train"].to_iterable_dataset()})
+    assert len(list(encode(raw, tokenizer, data_args)["train"])) == 3
+    assert caplog.text.count("cut at") == 1
+    assert "row 2 (counted from 1): cut at --max_target_length 20" in caplog.text
 
 
-def test_a_file_cut_in_two_is_numbered_as_it_is(tokenizer, data_args, tmp_path):
-    """As the script cuts it where there is no validation file."""
-    path = tmp_path / "rows.json"
-    path.write_text("\n".join(json.dumps(row(history=str(i))) for i in range(20)), "utf-8")
-    raw = datasets.DatasetDict(
-        {
-            split: datasets.load_dataset("json", data_files={"train": str(path)}, split=part)
-            for split, part in {"validation": "train[:20%]", "train": "train[20%:]"}.items()
-        }
-    )
-    vars(data_args).update({**FILES, "train_file": str(path), "validation_file": None})
-    with pytest.raises(ValueError, match=r"rows.json, row 5 \(counted from 1\).* found int 4\."):
-        encode(raw, tokenizer, data_args, history_column="history")
+class TableModel(torch.nn.Module):
+    """A model that looks its positions up in a table, two rows larger, as OPT's is."""
+
+    def __init__(self, positions):
+        super().__init__()
+        self.words, self.places = torch.nn.Embedding(9, 2), torch.nn.Embedding(positions + 2, 2)
+        self.config = types.SimpleNamespace(max_position_embeddings=positions)
+
+    def get_input_embeddings(self):
+        return self.words
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_row_longer_than_the_model_is_told(tokenizer, data_args, caplog, streaming):
+    rows = splits(train=[row("hi", "yo"), row(prompt=""), row("p" * 30, "yo")])
+    raw = datasets.IterableDatasetDict({"train": rows["train"].to_iterable_dataset()})
+    raw = raw if streaming else rows
+    said = r"row 3 \(counted from 1\): 35 tokens, and the model has 34 positions"
+
+    def encoded(model):
+        found = encode_datasets(raw, encode_pair, tokenizer, model, data_args, run_arguments())
+        return list(found["train"])
+
+    with pytest.raises(ValueError, match=said):
+        encoded(TableModel(34))
+    assert len(encoded(TableModel(35))) == 2
+    assert "positions" not in caplog.text
+    assert len(encoded(PlainModel(34))) == 2  # positions that are computed go on
+    assert caplog.text.count("the model has 34 positions") == 1
+
+
+def test_a_file_too_small_to_evaluate_on(tokenizer, data_args):
+    data_args.validation_split_percentage = 5
+    raw = splits(train=[row()])
+    raw["validation"] = raw["train"].select([])
+    with pytest.raises(ValueError, match="--do_eval: .* too small .* give --validation_file"):
+        encode_datasets(
+            raw, encode_pair, tokenizer, PlainModel(), data_args, run_arguments(True, True)
+        )
+    assert len(encode(raw, tokenizer, data_args)["train"]) == 1
 
 
 @pytest.mark.parametrize("raw", [{}, {"train": None}])
@@ -242,7 +265,7 @@ def test_nothing_to_predict_from_is_told_before_training(tokenizer, data_args, r
     arguments = run_arguments()
     arguments.do_predict = True
     with pytest.raises(ValueError, match="--do_predict needs a --test_file"):
-        encode_datasets(raw, encode_pair, tokenizer, data_args, arguments)
+        encode_datasets(raw, encode_pair, tokenizer, PlainModel(), data_args, arguments)
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -257,7 +280,8 @@ def test_streams(tokenizer, data_args, known):
     result = encode(raw, tokenizer, data_args, max_train_samples=3)["train"]
     assert isinstance(result, datasets.IterableDataset)
     expected = [
-        features(tokenizer, *pair, data_args) for pair in [("hi", [], "yo"), ("b", [], "c")]
+        features(tokenizer, "hi", [], "yo", data_args, 0),
+        features(tokenizer, "b", [], "c", data_args, 2),
     ]
     assert [dict(found) for found in result] == expected
     assert [dict(found) for found in result] == expected, "a stream can be read again"
@@ -266,6 +290,8 @@ def test_streams(tokenizer, data_args, known):
 SCRIPT = """
 import contextlib, os, sys, types
 sys.path.insert(0, {here!r})
+sys.path.insert(0, os.path.dirname({here!r}))
+from conftest import PlainModel
 from test_lora import ToyTokenizer
 {modules}
 
@@ -283,15 +309,27 @@ run = types.SimpleNamespace(
     do_train=True,
     do_eval=False,
     length_column_name="length",
+    process_index=0,
     main_process_first=lambda desc: contextlib.nullcontext(),
 )
-raw = datasets.load_dataset("json", data_files={{"train": sys.argv[1]}})
-tokenizer = ToyTokenizer()
+raw = data_args.load_files("json", data_files={{"train": sys.argv[1]}})
+tokenizer, model = ToyTokenizer(), PlainModel()
 if sys.argv[3] == "used":
     tokenizer(["ab", "c"], padding=True)
-rows = encode_datasets(raw, encode_pair, tokenizer, data_args, run)["train"]
+rows = encode_datasets(raw, encode_pair, tokenizer, model, data_args, run)["train"]
 print("CACHE", [os.path.basename(file["filename"]) for file in rows.cache_files])
 """
+
+
+GRAFTED = (
+    "json_rows",
+    "csv_rows",
+    "dialogues",
+    "data_files",
+    "data_arguments",
+    "cut_response",
+    "prompt_response",
+)
 
 
 @pytest.mark.parametrize("encoding", ["chatglm/chatglm_encoding", "causal/causal_encoding"])
@@ -299,7 +337,10 @@ def test_other_processes_find_the_cache(tmp_path, encoding):
     """As blocks of one script, run twice: hashes of strings, and so of sets, differ then."""
     modules = [
         (PATCHES / f"{name}.py").read_text("utf-8")
-        for name in ("common/data_arguments", "common/prompt_response", encoding)
+        for name in (
+            *(f"common/{name}" for name in GRAFTED),
+            encoding,
+        )
     ]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(here=str(Path(__file__).parent), modules="\n".join(modules)))

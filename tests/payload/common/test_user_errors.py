@@ -8,7 +8,6 @@ import pytest
 
 pytest.importorskip("datasets")
 pytest.importorskip("transformers")
-import datasets
 import transformers
 import user_errors
 from data_arguments import PromptResponseArguments
@@ -184,112 +183,41 @@ def test_the_models_own_code_is_no_library(capsys, tmp_path):
 # -- data files --------------------------------------------------------------------------------------
 
 
-class Arguments(PromptResponseArguments):
-    train_file = validation_file = dataset_name = None
+GOOD = '{"prompt": "a", "response": "b"}\n'
 
 
-def read(tmp_path, **files):
-    """A `main` that loads files; `name="text"` or bytes, in a file of the name's last part."""
-    data_args = Arguments(history_column="history")
-    paths = {}
-    for split, (name, content) in files.items():
-        path = tmp_path / name
-        if content is not None:
-            path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        setattr(data_args, f"{split}_file", str(path))
-        paths[split] = str(path)
+@pytest.mark.parametrize("streaming", [False, True])
+def test_what_a_data_file_says_wrong(capsys, tmp_path, streaming):
+    """Read when it is loaded, or long after, out of the libraries' own loops."""
+    path = tmp_path / "t.jsonl"
+    path.write_text(GOOD + '{"prompt": true, "response": "b"}\n', "utf-8")
 
     def main():
-        arguments = data_args  # as the script's main() holds them
-        builder = "csv" if paths["train"].endswith("csv") else "json"
-        return datasets.load_dataset(builder, data_files=paths, cache_dir=str(tmp_path)), arguments
+        return list(
+            PromptResponseArguments().load_files(
+                "json",
+                data_files={"train": str(path)},
+                split="train",
+                streaming=streaming,
+                cache_dir=str(tmp_path),
+            )
+        )
 
-    return main
-
-
-GOOD = '{"prompt": "a", "response": "b", "history": [["q", "r"]]}\n'
-NULL = '{"prompt": null, "response": "", "history": null}\n'
-
-
-def test_good_files_are_read(tmp_path):
-    (loaded, _) = run_main(read(tmp_path, train=("t.jsonl", GOOD + NULL)))
-    assert len(loaded["train"]) == 2
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "expected"),
-    [
-        ("t.json", None, "there is no file '{path}'."),
-        ("t.json", "", "{path} is empty."),
-        ("t.csv", "", "{path} is empty."),
-        ("t.jsonl", GOOD + "{prompt\n", "{path}, line 2, column 2: not JSON: "),
-        ("t.json", f"[{GOOD}, {{]", "{path}, line 2, column 4: not JSON: "),
-        (
-            "t.jsonl",
-            GOOD + "[1, 2]",
-            "{path}, row 2 (counted from 1): expected an object, found 1.",
-        ),
-        (
-            "t.csv",
-            "prompt\n你\n".encode("gbk"),
-            "{path}, line 2: not UTF-8 (byte 0xc4 at position 1)",
-        ),
-    ],
-)
-def test_files_that_cannot_be_read(capsys, tmp_path, name, content, expected):
-    line = said(capsys, read(tmp_path, train=(name, content)))
-    assert line.startswith("--train_file: " + expected.format(path=tmp_path / name))
-
-
-def test_text_that_shows_late_not_to_be_utf_8(capsys, tmp_path):
-    load = read(tmp_path, train=("t.jsonl", GOOD.encode() + '{"prompt": "你"}'.encode("gbk")))
-
-    def main():
-        loaded, data_args = load()
-        return [row["prompt"] for row in loaded["train"]], data_args
-
-    assert said(capsys, main).startswith(f"--train_file: {tmp_path / 't.jsonl'}, line 2: not UTF-8")
-
-
-@pytest.mark.parametrize("split", ["validation", "test"])
-def test_the_file_at_fault_is_named(capsys, tmp_path, split):
-    main = read(tmp_path, **{"train": ("t.json", GOOD), split: ("v.json", "{")})
-    assert said(capsys, main).startswith(f"--{split}_file: {tmp_path / 'v.json'}, line 1")
-
-
-def test_files_of_two_kinds(capsys, tmp_path):
-    main = read(tmp_path, train=("t.json", GOOD), validation=("v.csv", "prompt\nx\n"))
     assert said(capsys, main) == (
-        "--train_file and --validation_file must be of one kind, not .csv and .json."
+        f"{path}, row 2 (line 2), column 'prompt': expected text, found true or false True."
     )
 
 
-def test_what_does_not_show_in_the_file_is_told_by_its_cause(capsys, tmp_path):
-    line = said(capsys, read(tmp_path, train=("t.csv", "prompt,response\na,b\na,b,c,d,e\n")))
-    assert line.startswith("cannot load the data: ") and "line 3" in line
+def test_what_a_library_finds_wrong_with_a_file(capsys, tmp_path):
+    path = tmp_path / "t.parquet"
+    path.write_bytes(b"not so")
 
+    def main():
+        files = {"train": str(path)}
+        PromptResponseArguments().load_files(None, data_files=files, cache_dir=str(tmp_path))
 
-def test_a_column_without_a_type(capsys, tmp_path):
-    empty = '{"prompt": "a", "response": "b", "history": []}\n'
-    main = read(tmp_path, train=("t.json", empty), validation=("v.json", GOOD))
-    assert said(capsys, main).endswith("put others first, or write it as JSON text in all rows")
-
-
-@pytest.mark.parametrize(
-    ("row", "expected"),
-    [
-        ({"prompt": 3}, "column 'prompt': expected text, found int 3."),
-        ({"history": "x"}, "column 'history': expected JSON, found str 'x'."),
-        ({"history": 1.5}, "column 'history': expected a list of [prompt, response] pairs"),
-        ({"history": [["a", 1]]}, "column 'history': expected a [prompt, response] pair"),
-    ],
-)
-def test_rows_are_checked_as_they_are_read(tmp_path, row, expected):
-    path = tmp_path / "t.json"
-    path.write_text(f"[{GOOD}, {json.dumps({**json.loads(GOOD), **row})}]", "utf-8")
-    with pytest.raises(ValueError) as error:
-        user_errors._check_data_file(str(path), Arguments(history_column="history"))
-    assert f"{path}, row 2 (counted from 1), {expected}" in str(error.value)
+    line = said(capsys, main)
+    assert line.startswith("cannot load the data: ") and "arquet" in line
 
 
 def test_long_messages_are_cut():
