@@ -11,7 +11,7 @@ import lora
 from chatglm_encoding import build_prompt, encode_pair
 from conftest import PlainModel, make_training_args
 from prompt_response import PairCollator, _each_id_looked_up_once, encode_datasets
-from test_lora import arguments
+from test_lora import ToyTokenizer, arguments
 
 from benchmarks import corpus, recipe, rivals
 from benchmarks.workers.equal import apart, step, unsettle
@@ -95,6 +95,24 @@ def test_ids_looked_up_once_are_the_same_ids(tokenizer, monkeypatch):
     assert "convert_tokens_to_ids" not in vars(tokenizer)
     assert len(set(asked)) < sum(map(len, plain)) / 2
     assert all(asked.count(token) == 1 for token in set(asked) - set(tokenizer.all_special_tokens))
+
+
+class BytesTokenizer(ToyTokenizer):
+    """Its tokens are bytes, as those of GLM-4's published tokenizer are."""
+
+    def _tokenize(self, text, **kwargs):
+        return [character.encode() for character in text]
+
+    def _convert_token_to_id(self, token):
+        return super()._convert_token_to_id(token.decode() if isinstance(token, bytes) else token)
+
+
+def test_tokens_may_be_bytes():
+    plain, tokenizer = ToyTokenizer(), BytesTokenizer()
+    with _each_id_looked_up_once(tokenizer):
+        for text in ("hello", "", "你好 hello"):
+            expected = plain.encode(text, add_special_tokens=False)
+            assert tokenizer.encode(text, add_special_tokens=False) == expected
 
 
 def test_a_failure_leaves_the_tokenizer_as_it_was(tokenizer):
