@@ -54,10 +54,10 @@ SHORT = {
     ),
     "mixed types": (
         {
-            "train_file": text("m.jsonl", lines(GOOD, GOOD, {**GOOD, "prompt": 3})),
+            "train_file": text("m.jsonl", lines(GOOD, GOOD, {**GOOD, "prompt": True})),
             "history_column": None,
         },
-        r"m\.jsonl, row 3 \(counted from 1\), column 'prompt': expected text, found int 3\.",
+        r"m\.jsonl, row 3 \(line 3\), column 'prompt': expected text, found true or false True\.",
     ),
     "no such column": (
         {"train_file": rows("t.json", GOOD), "response_column": "answer"},
@@ -74,63 +74,59 @@ LONG = {
         r"(Need either a dataset name or|Give a data set by name)",
     ),
     "unknown ending": (
-        {"train_file": text("t.parquet", b"x")},
-        r"csv, (a )?json (or|and) (a )?txt",
+        {"train_file": text("t.xlsx", b"x")},
+        r"--train_file: '.*t\.xlsx' is no csv, json or jsonl file",
     ),
     "an argument that there is not": ({"learning_ratio": 1}, r"--learning_ratio"),
     "not UTF-8": (
         {"train_file": text("gbk.jsonl", lines(GOOD).encode() + lines(ROWS[0]).encode("gbk"))},
-        r"--train_file: .*gbk\.jsonl, line 2: not UTF-8 \(byte 0x[0-9a-f]{2} at position \d+\)",
+        r"gbk\.jsonl, line 2: not UTF-8 \(byte 0x[0-9a-f]{2} at position \d+\)",
     ),
     "not UTF-8, csv": (
         {"train_file": text("gbk.csv", "prompt,response,history\n你好,你好,\n".encode("gbk"))},
-        r"--train_file: .*gbk\.csv, line 2: not UTF-8",
+        r"gbk\.csv, line 2: not UTF-8",
     ),
-    "empty": ({"train_file": text("e.json", "")}, r"--train_file: .*e\.json is empty\."),
-    "empty csv": ({"train_file": text("e.csv", "\n")}, r"--train_file: .*e\.csv is empty\."),
+    "empty": ({"train_file": text("e.json", "")}, r"e\.json is empty\."),
+    "empty csv": ({"train_file": text("e.csv", "\n")}, r"e\.csv is empty\."),
     "not JSON": (
         {"train_file": text("n.jsonl", lines(GOOD) + "{prompt: 1}\n")},
-        r"--train_file: .*n\.jsonl, line 2, column 2: not JSON: ",
+        r"n\.jsonl, line 2: not JSON: ",
     ),
-    "not objects": (  # of which newer releases of datasets make a column
+    "not objects": (
         {"train_file": text("n.json", '["a", "b"]')},
-        r"n\.json(, row 1 \(counted from 1\): expected an object, found 'a'| has no column 'prompt')",
+        r"n\.json, row 1 \(line 1\): expected an object with columns, found 'a'",
     ),
     "files of two kinds": (
         {
             "train_file": text("t.csv", "prompt,response\na,b\n"),
-            "validation_file": rows("v.json", GOOD, GOOD),
+            "validation_file": text("v.parquet", b"x"),
             "history_column": None,
         },
-        r"(--train_file and --validation_file must be of one kind|v\.json)",
+        r"--train_file \(csv\) and --validation_file \(parquet\) must be of one kind",
     ),
     "a ragged csv": (
         {"train_file": text("r.csv", "prompt,response,history\na,b,\na,b,,,,\n")},
-        r"cannot load the data: .*line 3",
+        r"r\.csv, line 3: 6 cells under 3 columns",
     ),
     "a history without pairs": (
         {"train_file": rows("h.jsonl", GOOD, {**GOOD, "history": [["a", "b", "c"]]})},
-        r"h\.jsonl, row 2 \(counted from 1\), column 'history': expected a \[prompt, response\] "
-        r"pair, found list \['a', 'b', 'c'\]",
-    ),
-    "a history that is empty at first": (
-        {"train_file": rows("e.json", GOOD), "validation_file": rows("v.json", ROWS[2])},
-        r"write (it|them) as JSON text",
+        r"h\.jsonl, row 2 \(line 2\), column 'history': expected a \[prompt, response\] "
+        r"pair, found a list \['a', 'b', 'c'\]",
     ),
     "a history in csv that is not JSON": (
         {"train_file": text("h.csv", "prompt,response,history\na,b,[]\nc,d,none\n")},
-        r"h\.csv, row 2 \(counted from 1\), column 'history': expected JSON, found str 'none'",
+        r"h\.csv, row 2 \(line 3\), column 'history': expected JSON, found text 'none'",
     ),
     "a history in worker processes": (
         {
             "train_file": rows("h.jsonl", *[GOOD] * 5, {**GOOD, "history": [["a"]]}),
             "preprocessing_num_workers": 2,
         },
-        r"h\.jsonl, row 6 \(counted from 1\), column 'history': expected a \[prompt",
+        r"h\.jsonl, row 6 \(line 6\), column 'history': expected a \[prompt",
     ),
-    "numbers for responses": (
-        {"train_file": rows("n.json", *[{**GOOD, "response": i} for i in range(3)])},
-        r"n\.json, row 1 \(counted from 1\), column 'response': expected text, found int 0\.",
+    "objects for responses": (
+        {"train_file": rows("n.json", GOOD, {**GOOD, "response": {"a": 1}})},
+        r"n\.json, row 2 \(line 1\), column 'response': expected text, found an object",
     ),
     "the second part of a file": (
         {
@@ -138,7 +134,7 @@ LONG = {
             "validation_file": None,
             "validation_split_percentage": 50,
         },
-        r"n\.json, row 6 \(counted from 1\), column 'history'",
+        r"n\.json, row 6 \(line 1\), column 'history'",
     ),
     "nothing but empty rows": (
         {"train_file": rows("b.json", {**GOOD, "prompt": ""}, {**GOOD, "response": None})},
@@ -160,7 +156,7 @@ LONG = {
     ),
     "a test file that is not JSON": (
         {"do_train": None, "do_predict": True, "test_file": text("q.json", "{")},
-        r"--test_file: .*q\.json, line 1, column 2: not JSON",
+        r"q\.json, line 1: not JSON",
     ),
     "no such module": (
         {"lora_target_modules": "q_proj"},
