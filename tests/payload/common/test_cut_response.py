@@ -31,9 +31,7 @@ def by_fallback():
 
     pieces = ["<unk>", "▁", "a", "b", *(f"<0x{byte:02X}>" for byte in range(256))]
     bpe = Tokenizer(
-        models.BPE(
-            {p: i for i, p in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True
-        )
+        models.BPE({p: i for i, p in enumerate(pieces)}, [], unk_token="<unk>", byte_fallback=True)
     )
     bpe.pre_tokenizer = pre_tokenizers.Metaspace()
     bpe.decoder = decoders.Sequence(
