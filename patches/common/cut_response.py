@@ -17,7 +17,7 @@ def cut_at_character(tokenizer, ids, most):
         return ids
 
     def spelt(some):
-        return tokenizer.decode(some, clean_up_tokenization_spaces=False)
+        return tokenizer.decode(some, clean_up_tokenization_spaces=False) if some else ""
 
     for end in range(most, max(most - 4, -1), -1):
         kept = spelt(ids[:end])
