@@ -82,7 +82,7 @@ test: lint hermetic payload smoke ## All tests: lint, hermetic suite, payload on
 hermetic: .venv/dev ## The tool's own tests, without torch
 	$(PY) -m pytest -q -n auto --ignore=tests/payload --ignore=tests/smoke tests
 
-payload: $(STACKS:%=.venv-%/done) ## Unit tests of the code that is grafted, on both stacks
+payload: $(STACKS:%=.venv-%/done) .venv-v5.0.0/trl ## Unit tests of the code that is grafted, on both stacks
 	$(foreach stack,$(STACKS),.venv-$(stack)/bin/python -m pytest -q tests/payload &&) true
 
 smoke: .venv/dev $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
@@ -133,7 +133,7 @@ clean: ## Remove environments and caches made here
 	@$(PY) $(PIP) -r requirements/$*.txt
 	@touch $@
 
-# Rival of the benchmarks, beside the newest stack.
+# Rival of the benchmarks, and real chat templates to test against, beside the newest stack.
 .venv-v5.0.0/trl: requirements/trl.txt .venv-v5.0.0/done
 	@.venv-v5.0.0/bin/python $(PIP) -r requirements/trl.txt
 	@touch $@

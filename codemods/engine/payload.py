@@ -10,7 +10,7 @@ from pathlib import Path
 from .script import walk
 
 PATCHES = Path(__file__).resolve().parents[2] / "patches"
-SHARED = "common"  # the layer that every series has
+COMMON = "common"  # the layer of every series
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Payload:
 
     ``code`` is its text after the imports, unchanged but for the ``logger`` line, which upstream's
     script has too. ``imports`` maps each imported local name to (module, name or None); what is
-    imported from a module of the same layer or the shared one is not, since that is grafted as well.
+    imported from a module of the same folder, or of the folder that every series has, is not
+    among them, since that is grafted as well.
     """
 
     module: str
@@ -59,8 +60,8 @@ def read(module: str, layer: str, patches: Path = PATCHES) -> Payload:
             for a in node.names:
                 imports[a.asname or a.name.split(".")[0]] = (a.name, None)
         elif isinstance(node, ast.ImportFrom):
-            sibling = any(path(node.module, x, patches).is_file() for x in (layer, SHARED))
-            for a in [] if sibling else node.names:
+            grafted = any(path(node.module, f, patches).is_file() for f in (layer, COMMON))
+            for a in [] if grafted else node.names:
                 imports[a.asname or a.name] = (node.module, a.name)
         elif not (isinstance(node, ast.Expr) and node is tree.body[0]) and not _is_logger(node):
             break

@@ -108,13 +108,15 @@ def test_shapes(tmp_path, text, code, names):
     assert p.names == names
 
 
-def test_an_import_of_a_sibling_is_dropped(tmp_path):
-    """What it names is grafted too; a module of another layer is not beside it."""
+@pytest.mark.parametrize("layer", ["common", "chatglm"])
+def test_an_import_of_a_sibling_is_dropped(tmp_path, layer):
+    """What it names is grafted too, and so is the common layer; another layer is not."""
     read(tmp_path, "def made():\n    pass", "sibling")
     read(tmp_path, "x = 1", "elsewhere", "causal")
     p = read(
         tmp_path,
         "import json\nfrom sibling import made\nfrom elsewhere import x\n\njson.dumps(made(x))",
+        layer=layer,
     )
     assert p.imports == {"json": ("json", None), "x": ("elsewhere", "x")}
     assert p.code == "json.dumps(made(x))\n"
