@@ -52,6 +52,11 @@ def _encode(tokenizer, text):
     return whole[: next(starts, 0)] + ids
 
 
+@functools.lru_cache(maxsize=64)
+def _known_ids(tokenizer, text):
+    return tokenizer.encode(text, add_special_tokens=False)
+
+
 def _encode_after(tokenizer, before, text):
     """Return the ids of `text` as what comes after `before`, which is encoded already.
 
@@ -59,7 +64,7 @@ def _encode_after(tokenizer, before, text):
     no token reaches over where the two meet, since the model is to go on from there.
     """
     for other in (before, "a") if _template(tokenizer) else ():
-        known = tokenizer.encode(other, add_special_tokens=False)
+        known = _known_ids(tokenizer, other)
         ids = tokenizer.encode(other + text, add_special_tokens=False)
         if ids[: len(known)] == known:
             return ids[len(known) :]
