@@ -48,6 +48,15 @@ def _read_adapter(folder):
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
+def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **options):
+    """Return the release's smoothed loss, each label compared with what comes before it.
+
+    Releases shift labels for the models that they know to be causal, which a peft model's class, or
+    one of remote code, is not; unshifted, a model learns to repeat what it reads.
+    """
+    return smoother(outputs, labels, shift_labels=True, **options)
+
+
 class AdapterTrainer(Trainer):
     """A Trainer for a peft model, the same with every release from 4.28 on.
 
@@ -66,6 +75,8 @@ class AdapterTrainer(Trainer):
             self.preprocess_logits_for_metrics,
             None,
         )
+        if self.label_smoother is not None:
+            self.label_smoother = functools.partial(_smoothed_next_token_loss, self.label_smoother)
 
     def _get_train_sampler(self, *args, **kwargs):
         sampler = super()._get_train_sampler(*args, **kwargs)

@@ -158,6 +158,20 @@ def test_modules_trained_in_full_are_saved_too(make, tmp_path):
     assert all("lora_" in name or "lm_head" in name for name in tensors)
 
 
+def test_little_smoothing_is_nearly_the_models_own_loss(make):
+    """In training and in evaluation; much of it is something else."""
+    losses = {}
+    for factor in (0, 1e-6, 0.3):
+        trainer = make(label_smoothing_factor=factor)
+        batch = trainer.data_collator([trainer.train_dataset[i] for i in range(4)])
+        loss = trainer.compute_loss(trainer.model.eval(), dict(batch))
+        evaluated = trainer.evaluate(trainer.train_dataset)["eval_loss"]
+        losses[factor] = (float(loss), evaluated)
+    for plain, little, much in zip(*losses.values()):
+        assert abs(plain - little) < 1e-4
+        assert abs(plain - much) > 1e-2
+
+
 @pytest.mark.parametrize("how", ["named", "found by the script", True, "true"])
 def test_resumed_training_is_the_same_training(make, tmp_path, how):
     trainer = make()
