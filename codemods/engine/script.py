@@ -14,6 +14,8 @@ from .refusal import Candidate, Refusal
 
 PARSERS = ("HfArgumentParser", "LenientArgumentParser")
 DATA_READERS = ("load_dataset", "load_files")
+MODELS = ("AutoModel", "AutoModelForCausalLM")
+MODEL_LOADS = tuple(f"{m}.{how}" for m in MODELS for how in ("from_pretrained", "from_config"))
 
 
 def walk(node: ast.AST) -> list[ast.AST]:
@@ -233,6 +235,10 @@ class Script:
         """Names that a loaded ``cls`` is bound to in main()."""
         calls = self.calls(f"{cls}.from_pretrained", self.main)
         return {name for c in calls for name in self.assigned(c)}
+
+    def model_loads(self) -> list[ast.Call]:
+        """Where the script loads a model, pretrained or from a config, in main() or elsewhere."""
+        return [call for name in MODEL_LOADS for call in self.calls(name)]
 
     def loaded_data(self) -> set[str]:
         """Names that loaded data is bound to in main()."""
