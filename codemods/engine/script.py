@@ -215,17 +215,29 @@ class Script:
         }
         roles = [own.get(c, "training") for c in self.parsed()]
         out: dict[str, str] = {}
+        parses: list[ast.AST] = []
         for n in self.main_nodes:
             value = dotted(getattr(getattr(n, "value", None), "func", None))
             if not isinstance(n, ast.Assign) or not value.split(".")[-1].startswith("parse_"):
                 continue
+            parses.append(n)
             target = n.targets[0]
             if isinstance(target, (ast.Tuple, ast.List)):
                 for role, element in zip(roles, target.elts, strict=False):
                     name = dotted(element)
                     self.require(out.setdefault(role, name) == name, f"one name for {role}", n)
         self.require(len(out) == 3, "the parser's result is unpacked into three names")
+        for role, name in out.items():
+            made = [s for s in self.main_own if s in parses or self._is_of_itself(s, name)]
+            own = [n for n in self.main_own if n in self.bindings(name)]
+            others = [n for n in own if not any(_is_in(n, s) for s in made)]
+            self.require(not others, f"{name} is the {role} arguments and nothing else", *others)
         return out
+
+    def _is_of_itself(self, step: ast.AST, name: str) -> bool:
+        """``name = f(name)`` and the like?"""
+        assigns = isinstance(step, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+        return assigns and any(_is_in(r, step) for r in self._main_reads.get(name, ()))
 
     def groups(self) -> dict[str, str]:
         """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""
