@@ -227,17 +227,19 @@ class Script:
                     name = dotted(element)
                     self.require(out.setdefault(role, name) == name, f"one name for {role}", n)
         self.require(len(out) == 3, "the parser's result is unpacked into three names")
+        whole = {dotted(target) for n in parses for target in n.targets} - {""}
         for role, name in out.items():
-            made = [s for s in self.main_own if s in parses or self._is_of_itself(s, name)]
+            made = [s for s in self.main_own if s in parses or self._is_made_of(s, {name, *whole})]
             own = [n for n in self.main_own if n in self.bindings(name)]
             others = [n for n in own if not any(_is_in(n, s) for s in made)]
             self.require(not others, f"{name} is the {role} arguments and nothing else", *others)
         return out
 
-    def _is_of_itself(self, step: ast.AST, name: str) -> bool:
+    def _is_made_of(self, step: ast.AST, names: set[str]) -> bool:
         """``name = f(name)`` and the like?"""
+        reads = [r for name in names for r in self._main_reads.get(name, ())]
         assigns = isinstance(step, (ast.Assign, ast.AnnAssign, ast.AugAssign))
-        return assigns and any(_is_in(r, step) for r in self._main_reads.get(name, ()))
+        return assigns and any(_is_in(r, step) for r in reads)
 
     def groups(self) -> dict[str, str]:
         """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""

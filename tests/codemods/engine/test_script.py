@@ -199,7 +199,7 @@ PARSERS = {
     "m, d, t, rest = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})": "m d t",
     "m, d, t = LenientArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})": "m d t",
     "m, d, t = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})\n"
-    "d = replace(d, x=1)\ndef f(rows):\n    d = rows\n    return d": "m d t",
+    "all = parser.parse_json_file(1)\nm, d, t = all\nd = replace(d, x=1)\ndef f(rows):\n    d = rows\n    return d": "m d t",
 }
 
 
