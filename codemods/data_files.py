@@ -6,8 +6,8 @@
                         →  raw_datasets = data_args.load_files(extension, data_files=data_files, …)
 
 The first is every list of accepted endings in the data arguments' class, whose base has looked at
-the files before. The second is every call of load_dataset that is given data files; that of a named
-data set stays.
+the files before. The second is every call of load_dataset that is given data files, or unpacks what
+may hold some: load_files hands on what has none. That of a named data set stays.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def _read(patch: Patch) -> None:
     """What loads data files is a method of the data arguments."""
     a = patch.anchors
     loads = a.only_called("datasets.load_dataset")
-    of_files = [c for c in loads if a.keyword(c, FILES) is not None]
+    of_files = [c for c in loads if any(_may_give_files(arg) for arg in c.args)]
     if not of_files:
         raise patch.refuse(
             f"found no call of load_dataset that is given {FILES}",
@@ -77,6 +77,10 @@ def _read(patch: Patch) -> None:
     reader = f"{a.data_args}.load_files"
     for call in of_files:
         patch.replace(call.func, expression(reader), "files are read as they are spelled")
+
+
+def _may_give_files(arg: cst.Arg) -> bool:
+    return arg.star == "**" or (arg.keyword is not None and arg.keyword.value == FILES)
 
 
 def verify(script: Script) -> None:
@@ -98,10 +102,12 @@ def verify(script: Script) -> None:
     called = {id(c.func) for c in loads}
     others = [n for n in script.all if _is_load_dataset(n) and id(n) not in called | own]
     script.require(not others, "load_dataset goes by no other name", *others)
-    told = {id(k) for c in script.calls("load_files") for k in c.keywords}
+    takers = [*script.calls("load_files"), *script.calls("dict")]  # what unpacks one is a load
+    told = {id(k) for c in takers for k in c.keywords}
     files = [n for n in script.all if isinstance(n, ast.keyword) and n.arg == FILES]
     files = [n for n in files if id(n) not in told | own]
-    files += [c for c in loads if FILES in script.keywords(c) or _may_be_in_place(c)]
+    files += [c for c in loads if any(k.arg is None for k in c.keywords)]
+    files += [c for c in [*loads, *reads] if _may_be_in_place(c)]
     script.require(not files, promise, *files)
 
 

@@ -164,7 +164,7 @@ class PromptResponseArguments:
             )
         return found
 
-    def load_files(self, path, *args, data_files, split=None, streaming=False, **options):
+    def load_files(self, path, *args, data_files=None, split=None, streaming=False, **options):
         """Load data files as `datasets.load_dataset` does, but with every text as it is spelled.
 
         Args:

@@ -178,6 +178,20 @@ READ = {
         raw = dargs.load_files("json", **how)
         """,
     ),
+    "out of a dict that nobody can know": (
+        """
+        how = make(dargs)
+        how["cache_dir"] = margs.cache_dir
+        raw = load_dataset(dargs.name or "json", **how)
+        raw["validation"] = load_dataset("json", split="train[:5%]", **dict(data_files=dargs.files))
+        """,
+        """
+        how = make(dargs)
+        how["cache_dir"] = margs.cache_dir
+        raw = dargs.load_files(dargs.name or "json", **how)
+        raw["validation"] = dargs.load_files("json", split="train[:5%]", **dict(data_files=dargs.files))
+        """,
+    ),
     "under the library's name": (
         "raw = datasets.load_dataset('json', data_files=dargs.files)",
         "raw = dargs.load_files('json', data_files=dargs.files)",
@@ -262,12 +276,6 @@ REFUSED = {
         ("raw = load_dataset('json', None, None, dargs.files)",),
         "",
     ),
-    "a data set or files, in one call": (
-        "how = make(dargs)\nraw = load_dataset(dargs.name or 'json', **how)",
-        "every ** of this call to be one dict written out in main(), with all its keys",
-        ("raw = load_dataset(dargs.name or 'json', **how)",),
-        "Its keywords can't be known otherwise",
-    ),
 }  # fmt: skip
 
 
@@ -328,6 +336,9 @@ MAIN = {
     "by another reader": f"{RIGHT}\nmore = read('json', data_files=dargs.files)",
     "out of a dict": f"{RIGHT}\nhow = {{'data_files': 1}}\nmore = load_dataset('json', **how)",
     "in place": f"{RIGHT}\nmore = load_dataset('json', None, None, dargs.files)",
+    "in place, by the reader": "raw = dargs.load_files('json', None, None, dargs.files)",
+    "in a list": f"{RIGHT}\nmore = load_dataset(*dargs.all)",
+    "in a dict that nobody knows": f"{RIGHT}\nmore = load_dataset('json', **dargs.all)",
     "a data set only": "raw = load_dataset('a')",
     "by other arguments": RIGHT.replace("dargs.load", "margs.load"),
     "by nobody": RIGHT.replace("dargs.load", "load"),

@@ -141,8 +141,14 @@ WRONG = [
     pytest.param(
         r"(<raw> = <data_args>\.load_files\()((?:.*\n)*?)( +)data_files=\w+,",
         r"\1\2\3",
-        "loaded through the data arguments",
+        "upstream does load_dataset",
         id="read without files",
+    ),
+    pytest.param(
+        r"<data_args>\.load_files\(\s*(\w+,)",
+        r"<data_args>.load_files(\1 None, None, {},",
+        "loaded through the data arguments",
+        id="files in place",
     ),
     pytest.param(
         r"LenientArgumentParser\(\(", "HfArgumentParser((", "0 lenient parsers", id="plain parser"
