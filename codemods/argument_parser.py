@@ -27,4 +27,5 @@ def verify(script: Script) -> None:
     script.one_call(PARSER)
     plain = script.calls("HfArgumentParser")
     script.require(not plain, "no other parser is made", *plain)
-    script.require("HfArgumentParser" in script.bases(PARSER), f"{PARSER} is a HfArgumentParser")
+    bases = script.bases(PARSER) if PARSER in script.classes else ()
+    script.require("HfArgumentParser" in bases, f"{PARSER} is a HfArgumentParser")

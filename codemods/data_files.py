@@ -6,8 +6,8 @@
                         →  raw_datasets = data_args.load_files(extension, data_files=data_files, …)
 
 The first is every list of accepted endings in the data arguments' class, whose base has looked at
-the files before. The second is every call of load_dataset that is given data files; that of a named
-data set stays.
+the files before. The second is every call of load_dataset that is given data files, or unpacks what
+may hold some: load_files hands on what has none. That of a named data set stays.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from .engine.syntax import add_element, expression, string
 ENDINGS = {"csv", "json"}
 MORE = "*DATA_FILE_ENDINGS"
 FILES = "data_files"
+BEFORE_FILES = 3  # arguments that load_dataset takes before them
+READER = "PromptResponseArguments"  # whose load_files hands on files that have types of their own
 DISPLAYS = (cst.List, cst.Tuple, cst.Set)
 
 
@@ -38,7 +40,7 @@ def _accept(patch: Patch) -> None:
     methods = [n for n in a.data_class.body.body if isinstance(n, cst.FunctionDef)]
     inside = [n for m in methods for n in source.below(m)]
     lists = [n for n in inside if isinstance(n, DISPLAYS) and _strings(n) >= ENDINGS]
-    lists = [n for n in lists if isinstance(source.parent(n), cst.ComparisonTarget)]
+    lists = [n for n in lists if _is_looked_up_in(source.parent(n))]
     for listed in lists:
         patch.change(listed, add_element(MORE), "more kinds of files are accepted", MORE)
     known = {id(e.value) for listed in lists for e in listed.elements}
@@ -51,6 +53,11 @@ def _accept(patch: Patch) -> None:
         )
 
 
+def _is_looked_up_in(above: cst.CSTNode) -> bool:
+    """``in`` or ``not in`` before the list?"""
+    return isinstance(getattr(above, "operator", None), (cst.In, cst.NotIn))
+
+
 def _strings(display: cst.BaseExpression) -> set[str | None]:
     return {string(e.value) for e in display.elements}
 
@@ -59,7 +66,7 @@ def _read(patch: Patch) -> None:
     """What loads data files is a method of the data arguments."""
     a = patch.anchors
     loads = a.only_called("datasets.load_dataset")
-    of_files = [c for c in loads if a.keyword(c, FILES) is not None]
+    of_files = [c for c in loads if any(_may_give_files(arg) for arg in c.args)]
     if not of_files:
         raise patch.refuse(
             f"found no call of load_dataset that is given {FILES}",
@@ -72,6 +79,10 @@ def _read(patch: Patch) -> None:
         patch.replace(call.func, expression(reader), "files are read as they are spelled")
 
 
+def _may_give_files(arg: cst.Arg) -> bool:
+    return arg.star == "**" or (arg.keyword is not None and arg.keyword.value == FILES)
+
+
 def verify(script: Script) -> None:
     cls = script.classes[script.argument_class("train_file")]
     for node in ast.walk(cls):
@@ -79,22 +90,33 @@ def verify(script: Script) -> None:
             listed = {e.value for e in node.elts if isinstance(e, ast.Constant)}
             accepted = not listed >= ENDINGS or MORE in {ast.unparse(e) for e in node.elts}
             script.require(accepted, "jsonl files are accepted where json ones are", node)
-    promise = "files are read by the data arguments"
+    promise, data = "files are read by the data arguments", script.groups()["data"]
     reads = script.calls("load_files", script.main)
     script.require(reads, promise)
     for read in reads:
-        script.require(dotted(read.func.value) == script.groups()["data"], promise, read)
-        script.require(script.is_bound(script.groups()["data"], read), promise, read)
-    # Those of functions: the reader itself, a method, hands on what has types of its own.
-    loads = [c for f in script.functions.values() for c in script.calls("load_dataset", f)]
+        script.require(dotted(read.func) == f"{data}.load_files", promise, read)
+        script.require(script.is_bound(data, read), promise, read)
+    script.require(READER in script.classes, promise)
+    own = {id(n) for n in ast.walk(script.classes[READER])}
+    loads = [c for c in script.calls("load_dataset") if id(c) not in own]
     called = {id(c.func) for c in loads}
-    others = [
-        n
-        for n in script.main_nodes
-        if isinstance(n, (ast.Name, ast.Attribute))
-        and dotted(n).split(".")[-1] == "load_dataset"
-        and id(n) not in called
-    ]
+    others = [n for n in script.all if _is_load_dataset(n) and id(n) not in called | own]
     script.require(not others, "load_dataset goes by no other name", *others)
-    for call in loads:
-        script.require(FILES not in script.keywords(call), promise, call)
+    takers = [*script.calls("load_files"), *script.calls("dict")]  # what unpacks one is a load
+    told = {id(k) for c in takers for k in c.keywords}
+    files = [n for n in script.all if isinstance(n, ast.keyword) and n.arg == FILES]
+    files = [n for n in files if id(n) not in told | own]
+    files += [c for c in loads if any(k.arg is None for k in c.keywords)]
+    files += [c for c in [*loads, *reads] if _may_be_in_place(c)]
+    script.require(not files, promise, *files)
+
+
+def _may_be_in_place(load: ast.Call) -> bool:
+    """Are there so many arguments before the keywords that the files may be among them?"""
+    starred = any(isinstance(a, ast.Starred) for a in load.args)
+    return starred or len(load.args) > BEFORE_FILES
+
+
+def _is_load_dataset(node: ast.AST) -> bool:
+    named = isinstance(node, (ast.Name, ast.Attribute))
+    return named and dotted(node).split(".")[-1] == "load_dataset"

@@ -9,8 +9,6 @@ from __future__ import annotations
 from .engine.patch import Patch
 from .engine.script import Script
 
-MODELS = ("AutoModel", "AutoModelForCausalLM")
-
 
 def apply(patch: Patch) -> None:
     a = patch.anchors
@@ -35,11 +33,6 @@ def verify(script: Script) -> None:
         groups["data"],
         groups["training"],
     )
-    loads = [
-        load
-        for cls in MODELS
-        for how in ("from_pretrained", "from_config")
-        for load in script.calls(f"{cls}.{how}", script.main)
-    ]
+    loads = script.model_loads()
     early = [load for load in loads if load.lineno < call.lineno]
     script.require(loads and not early, promise, *early)

@@ -14,6 +14,8 @@ from .refusal import Candidate, Refusal
 
 PARSERS = ("HfArgumentParser", "LenientArgumentParser")
 DATA_READERS = ("load_dataset", "load_files")
+MODELS = ("AutoModel", "AutoModelForCausalLM")
+MODEL_LOADS = tuple(f"{m}.{how}" for m in MODELS for how in ("from_pretrained", "from_config"))
 
 
 def walk(node: ast.AST) -> list[ast.AST]:
@@ -213,17 +215,31 @@ class Script:
         }
         roles = [own.get(c, "training") for c in self.parsed()]
         out: dict[str, str] = {}
+        parses: list[ast.AST] = []
         for n in self.main_nodes:
             value = dotted(getattr(getattr(n, "value", None), "func", None))
             if not isinstance(n, ast.Assign) or not value.split(".")[-1].startswith("parse_"):
                 continue
+            parses.append(n)
             target = n.targets[0]
             if isinstance(target, (ast.Tuple, ast.List)):
                 for role, element in zip(roles, target.elts, strict=False):
                     name = dotted(element)
                     self.require(out.setdefault(role, name) == name, f"one name for {role}", n)
         self.require(len(out) == 3, "the parser's result is unpacked into three names")
+        whole = {dotted(target) for n in parses for target in n.targets} - {""}
+        for role, name in out.items():
+            made = [s for s in self.main_own if s in parses or self._is_made_of(s, {name, *whole})]
+            own = [n for n in self.main_own if n in self.bindings(name)]
+            others = [n for n in own if not any(_is_in(n, s) for s in made)]
+            self.require(not others, f"{name} is the {role} arguments and nothing else", *others)
         return out
+
+    def _is_made_of(self, step: ast.AST, names: set[str]) -> bool:
+        """``name = f(name)`` and the like?"""
+        reads = [r for name in names for r in self._main_reads.get(name, ())]
+        assigns = isinstance(step, (ast.Assign, ast.AnnAssign, ast.AugAssign))
+        return assigns and any(_is_in(r, step) for r in reads)
 
     def groups(self) -> dict[str, str]:
         """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""
@@ -233,6 +249,10 @@ class Script:
         """Names that a loaded ``cls`` is bound to in main()."""
         calls = self.calls(f"{cls}.from_pretrained", self.main)
         return {name for c in calls for name in self.assigned(c)}
+
+    def model_loads(self) -> list[ast.Call]:
+        """Where the script loads a model, pretrained or from a config, in main() or elsewhere."""
+        return [call for name in MODEL_LOADS for call in self.calls(name)]
 
     def loaded_data(self) -> set[str]:
         """Names that loaded data is bound to in main()."""

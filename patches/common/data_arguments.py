@@ -164,12 +164,13 @@ class PromptResponseArguments:
             )
         return found
 
-    def load_files(self, path, *args, data_files, split=None, streaming=False, **options):
+    def load_files(self, path, *args, data_files=None, split=None, streaming=False, **options):
         """Load data files as `datasets.load_dataset` does, but with every text as it is spelled.
 
         Args:
             path: what `load_dataset` would read the files with.
-            data_files: {split: what the argument that names its files says}.
+            data_files: {split: what the argument that names its files says}; of a data set with a
+                name, which `load_dataset` loads, None.
             split: a split, or a part of one such as "train[:5%]"; by default all of them.
             streaming: whether to read rows only when they are used.
             args, options: as for `load_dataset`, to which files with types of their own go.
@@ -180,6 +181,8 @@ class PromptResponseArguments:
         Raises:
             ValueError: what cannot be read.
         """
+        if data_files is None:
+            return datasets.load_dataset(path, *args, split=split, streaming=streaming, **options)
         files = {
             name: find_files(given, FILE_ARGUMENTS.get(name, name))
             for name, given in data_files.items()

@@ -301,12 +301,10 @@ BASES = {"old": OLD, "new": NEW}
 # What OLD becomes when the whole series is applied.
 FINISHED = OLD | slots("""
     [imports]
-    from datasets import load_dataset
     from transformers import (
         AutoConfig,
         AutoModel,
         AutoTokenizer,
-        HfArgumentParser,
         TrainingArguments,
     )
     [model_class]
@@ -318,12 +316,18 @@ FINISHED = OLD | slots("""
     @dataclass
     class DataOptions(PromptResponseArguments, EarlyStoppingArguments):
         train_file: str = None
+    [parse]
+    parser = LenientArgumentParser((ModelOptions, DataOptions, TrainingArguments))
+    margs, dargs, targs = parser.parse_args_into_dataclasses()
+    [load]
+    raw = dargs.load_files("json", data_files=dargs.train_file)
     [config]
     config = AutoConfig.from_pretrained(margs.config_name, trust_remote_code=True)
     [tokenizer]
     tokenizer = AutoTokenizer.from_pretrained(margs.model_name_or_path, trust_remote_code=True)
     [model]
     join_process_group(targs)
+    show_preview(raw, encode_pair, tokenizer, dargs, targs)
     model = AutoModel.from_pretrained(margs.model_name_or_path, config=config, \
 trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
@@ -333,7 +337,7 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
     model = add_lora(model, margs, targs)
     [mapping]
 
-    chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)
+    chunks = encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)
     [metric]
     metric = ResponseAccuracy()
 
@@ -374,8 +378,15 @@ class PromptResponseArguments:
     def __post_init__(self):
         pass
 
+    def load_files(self, **options):
+        return datasets.load_dataset("parquet", data_files=find_files(), **options)
+
 
 class EarlyStoppingArguments:
+    pass
+
+
+class LenientArgumentParser(HfArgumentParser):
     pass
 
 
@@ -412,6 +423,10 @@ def encode_pair():
 
 
 def encode_datasets():
+    pass
+
+
+def show_preview():
     pass
 
 

@@ -7,6 +7,7 @@ import pytest
 from codemods import pair_encoding
 from tests.codemods.helpers import (
     BASES,
+    FINISHED,
     NEW,
     OLD,
     apply,
@@ -19,7 +20,7 @@ from tests.codemods.helpers import (
     render,
 )
 
-TO_TOKENS = "encode_datasets(raw, encode_pair, tokenizer, dargs, targs)"
+TO_TOKENS = "encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)"
 
 
 def without_size(base):
@@ -342,7 +343,7 @@ def test_other_names():
     check_transformed(
         pair_encoding,
         mapping,
-        "\nchunks = encode_datasets(rows_of, encode_pair, splitter, the_data, run)",
+        "\nchunks = encode_datasets(rows_of, encode_pair, splitter, model, the_data, run)",
         slot="mapping",
         also={**slots, **without_size(OLD)},
     )
@@ -356,7 +357,7 @@ def test_a_long_call_is_broken():
         pair_encoding,
         before + read,
         f"\n{names[0]} = {names[1]} = chunks = encode_datasets(\n"
-        f"    raw, encode_pair, tokenizer, dargs, targs\n){read}",
+        f"    raw, encode_pair, tokenizer, model, dargs, targs\n){read}",
         slot="mapping",
         also=without_size(OLD),
     )
@@ -838,7 +839,7 @@ CAUGHT = {
         "chunks is bound once, to the encoded data",
     ),
     "bound before": (
-        {"load": OLD["load"] + "\nchunks = raw"},
+        {"load": FINISHED["load"] + "\nchunks = raw"},
         "chunks is bound once, to the encoded data",
     ),
     "mapped once more": (
@@ -892,12 +893,24 @@ CAUGHT = {
         "the Trainer's train_dataset is a split of the encoded data",
     ),
     "arguments swapped": (
-        {"mapping": "chunks = encode_datasets(raw, encode_pair, tokenizer, targs, dargs)"},
+        {"mapping": "chunks = encode_datasets(raw, encode_pair, tokenizer, model, targs, dargs)"},
         "encode",
     ),
     "another function encodes": (
-        {"mapping": "chunks = encode_datasets(raw, encode_prompt, tokenizer, dargs, targs)"},
+        {"mapping": "chunks = encode_datasets(raw, encode_prompt, tokenizer, model, dargs, targs)"},
         "encode",
+    ),
+    "without the model": (
+        {"mapping": "chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)"},
+        "the raw data is encoded with the series' encode_pair",
+    ),
+    "another model": (
+        {"mapping": f"other = None\nchunks = {TO_TOKENS.replace('model', 'other')}"},
+        "the raw data is encoded with the series' encode_pair",
+    ),
+    "before the model is loaded": (
+        {"config": FINISHED["config"] + f"\nchunks = {TO_TOKENS}", "mapping": ""},
+        "model is bound wherever encode_datasets is given it",
     ),
     "raw rows after all": (
         {"splits": OLD["splits"] + "\ntrain_rows = raw['train']"},
@@ -951,7 +964,7 @@ def test_verify_catches(spoilt, promise):
         {"mapping": f"chunks = {TO_TOKENS.replace('(raw', '(' + chr(10) + '    raw')}"},
         {"mapping": f"chunks = {TO_TOKENS}\nmap(len, [])"},
         {"splits": OLD["splits"] + "\ntrain_rows = train_rows.select(range(3))"},
-        {"load": "targs.do_eval = True\n" + OLD["load"]},
+        {"load": "targs.do_eval = True\n" + FINISHED["load"]},
     ],
 )
 def test_verify_accepts(filled):
@@ -970,4 +983,6 @@ def test_a_helpers_own_name_is_not_the_mapped_data():
         """
     )
     text, _ = apply(render(OLD, {"mapping": mapping}), pair_encoding)
-    assert "    chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)\n" in text
+    assert (
+        "    chunks = encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)\n" in text
+    )

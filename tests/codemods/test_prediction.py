@@ -85,7 +85,7 @@ def test_other_names():
             slot: (text, text)
             for slot, text in {
                 "parse": OLD["parse"].replace("margs, dargs, targs", "the_model, the_data, run"),
-                "load": "rows_of = load_dataset('json')",
+                "load": "rows_of = load_dataset('json', data_files=the_data.train_file)",
                 "tokenizer": "words = AutoTokenizer.from_pretrained('there')",
                 "config": "config = AutoConfig.from_pretrained('there')",
                 "model": "model = AutoModelForCausalLM.from_pretrained('there')",

@@ -152,7 +152,8 @@ def grafts(series: str) -> Grafts:
                     for a in node.names
                 ]
             elif isinstance(node, ast.ImportFrom):
-                if not file.with_name(f"{node.module}.py").exists():  # else it is grafted as well
+                beside = (file.parent, PATCHES / "common")
+                if not any((f / f"{node.module}.py").exists() for f in beside):  # grafted as well
                     imports += [(a.asname or a.name, node.module or "", a.name) for a in node.names]
             elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
                 first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
@@ -220,6 +221,9 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
     def predict_responses(*args: Any) -> None:
         rec.note("predict_responses", args)
 
+    def load_files(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return world.loaded(f"{rec.label(self)}.load_files", args, kwargs)
+
     def zero3_model_kwargs(*args: Any) -> dict:
         return {"zero3": args}
 
@@ -237,7 +241,12 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         finally:
             rec.note("end of run_main")
 
+    if base := names.get("PromptResponseArguments"):
+        base.load_files = load_files
+        base.files = lambda self, argument: [getattr(self, argument)]  # which need not be there
     names.update(
+        LenientArgumentParser=type("LenientArgumentParser", (world.parser,), {}),
+        show_preview=lambda *args: rec.note("show_preview", args),
         run_main=run_main,
         add_lora=add_lora,
         encode_datasets=encode_datasets,
@@ -265,6 +274,7 @@ DROPPED = (
     "run_main",
     "end of run_main",
     "join_process_group",
+    "show_preview",
     "add_lora",
     "encode_datasets",
     "predict_responses",
@@ -281,6 +291,14 @@ REPLACED = {  # after which the Trainer is no longer what the patches made of it
     )
 }
 OPTIONAL = ("transformers.utils.logging.get_logger",)
+
+
+FILES_LOAD = "data_args.load_files"
+
+
+def _loads_files(load: Event) -> bool:
+    """Is the load given data files, by name or in their place?"""
+    return load.get("data_files") is not None or len(load.args) > 3
 
 
 def _loading_promises(gen: Trace, up: Trace, trust: str) -> list[str]:
@@ -316,9 +334,10 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
     at = {
         name: [i for i, e in enumerate(events) if e.what == name]
         for name in (
-            "HfArgumentParser",
+            "LenientArgumentParser",
             "run_main",
             "end of run_main",
+            "show_preview",
             "add_lora",
             "encode_datasets",
             "predict_responses",
@@ -327,11 +346,20 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
         )
     }
     inside = [
-        i for name in ("HfArgumentParser", "trainer.train", "trainer.evaluate") for i in at[name]
+        i
+        for name in ("LenientArgumentParser", "trainer.train", "trainer.evaluate")
+        for i in at[name]
     ]
     started, ended = at["run_main"], at["end of run_main"]
     if len(started) != 1 or any(not started[0] < i < ended[0] for i in inside):
         out.append(f"run_main is called {len(started)} times, not once around everything")
+    if len(at["LenientArgumentParser"]) != 1:
+        out.append(f"{len(at['LenientArgumentParser'])} lenient parsers are made, one is promised")
+    for e in events:
+        if e.what == "load_dataset" and _loads_files(e):
+            out.append(f"load_dataset is given files: {e}")
+        if e.what.endswith("load_files") and (e.what != FILES_LOAD or len(e.args) > 3):
+            out.append(f"what is loaded through the data arguments is {e}")
     if any(e.what == "evaluate.load" for e in events):
         out.append("evaluate.load asks the hub")
     if any(e.what == "map" for e in events):
@@ -383,14 +411,24 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
     else:
         call = events[at["encode_datasets"][0]]
         known = (given or "").startswith("<tokenizer#")  # upstream itself may give it nonsense
-        tokenizer = call.args[2] if len(call.args) == 5 else ""
-        if (call.args[1:2], call.args[3:]) != (("encode_pair",), ("data_args", "training_args")):
+        tokenizer = call.args[2] if len(call.args) == 6 else ""
+        rest = (
+            trainer.get("model"),
+            "data_args",
+            "training_args",
+        )  # the model: with LoRA, see above
+        if (call.args[1:2], call.args[3:]) != (("encode_pair",), rest):
             out.append(f"encode_datasets gets {call.args}")
         if not tokenizer.startswith("<tokenizer#") or (known and tokenizer != given):
             out.append(f"encode_datasets gets the tokenizer {tokenizer}, the Trainer {given}")
         mapped = next((e.args[0] for e in up.events if e.what == "map"), None)
         if mapped is not None and call.args[0] != mapped:
             out.append(f"encode_datasets gets {call.args[0]}, upstream maps {mapped}")
+        shown = [events[i].args for i in at["show_preview"]]
+        if any(i > j for i in at["show_preview"] for j in models):
+            out.append("the preview comes after a model is loaded")
+        if shown != [(call.args[:3] + call.args[4:])]:
+            out.append(f"previews show {shown}, not once what is encoded")
     wants = int(gen_wants_prediction(gen))
     if not gen.raised and len(at["predict_responses"]) != wants:
         out.append(f"predict_responses is called {len(at['predict_responses'])} times, not {wants}")
@@ -423,6 +461,10 @@ def _common(trace: Trace, generated: bool, is_chatglm: bool) -> list[Event]:
     for e in trace.events:
         if e.what in DROPPED:
             continue
+        if generated and e.what == FILES_LOAD:  # which hands on what has no files
+            e = Event("load_dataset", e.args, e.kwargs)
+        if generated and e.what == "LenientArgumentParser":
+            e = Event("HfArgumentParser", e.args, e.kwargs)
         if is_chatglm and (found := LOADS.match(e.what)):
             cls, how = found.groups()
             cls = "AutoModel" if cls in ("AutoModel", "AutoModelForCausalLM") else cls
@@ -560,9 +602,9 @@ class Judge:
 
 
 def _as_json(value: Any) -> Any:
-    """``value`` with the files that are named in it ending in .json instead of .jsonl."""
+    """``value`` with json instead of jsonl wherever it ends or is read so."""
     if isinstance(value, str):
-        return value.replace(".jsonl", ".json")
+        return value.replace("jsonl", "json")
     if isinstance(value, tuple):
         return tuple(map(_as_json, value))
     if isinstance(value, list):
@@ -598,6 +640,9 @@ NEW_ARGUMENTS = {  # the promised ones, and their defaults
     "prompt_column": "'prompt'",
     "response_column": "'response'",
     "history_column": "None",
+    "messages_column": "None",
+    "learn": "'last'",
+    "preview": "None",
     "max_source_length": "1024",
     "max_target_length": "128",
     "ignore_pad_token_for_loss": "True",

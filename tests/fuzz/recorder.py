@@ -363,7 +363,7 @@ def parser_class(rec: Recorder) -> type:
             (classes,) = args or (kwargs.pop("dataclass_types"),)
             self.classes = list(classes) if isinstance(classes, (tuple, list)) else [classes]
             rec.parsed = self.classes
-            rec.note("HfArgumentParser", (), kwargs)
+            rec.note(type(self).__name__, (), kwargs)
 
         def _make(self, how: str, **kwargs: Any) -> tuple:
             rec.note(how, (), kwargs)
@@ -400,15 +400,12 @@ class World:
     def __init__(self, rec: Recorder):
         self.rec = rec
         self.trainer = type("Trainer", (FakeTrainer,), {"_rec": rec})
-        data = type("Dataset", (Data,), {"from_generator": self._generated})
+        self.parser = parser_class(rec)
+        self.data = data = type("Dataset", (Data,), {"from_generator": self._generated})
         self.tops: dict[str, Value] = {}
 
         def load_dataset(*args: Any, **kwargs: Any) -> Any:
-            rec.note("load_dataset", args, kwargs)
-            name = rec.name("data")
-            if kwargs.get("split"):
-                return data(rec, f"{name}[{kwargs['split']}]")
-            return DataDict({s: data(rec, f"{name}.{s}") for s in rec.scenario.splits})
+            return self.loaded("load_dataset", args, kwargs)
 
         def last(folder: str) -> str | None:
             rec.note("get_last_checkpoint", (folder,))
@@ -436,7 +433,7 @@ class World:
             "transformers": {
                 "Trainer": self.trainer,
                 "TrainingArguments": Arguments,
-                "HfArgumentParser": parser_class(rec),
+                "HfArgumentParser": self.parser,
             }
             | is_xla,
             "transformers.trainer_utils": trainer_utils,
@@ -455,6 +452,15 @@ class World:
         self.known[errors] = {"record": lambda function: function}
         self.known["datasets.load"] = {"load_dataset": load_dataset}
         self.known["transformers"] |= {"set_seed": plain("set_seed")}
+
+    def loaded(self, how: str, args: tuple, kwargs: dict) -> Any:
+        """What loading data returns, noted under the name of what loads it."""
+        rec = self.rec
+        rec.note(how, args, kwargs)
+        name = rec.name("data")
+        if kwargs.get("split"):
+            return self.data(rec, f"{name}[{kwargs['split']}]")
+        return DataDict({s: self.data(rec, f"{name}.{s}") for s in rec.scenario.splits})
 
     def _generated(self, *args: Any, **kwargs: Any) -> Data:
         self.rec.note("Dataset.from_generator", args, kwargs)

@@ -126,12 +126,52 @@ WRONG = [
         "not once around everything",
         id="run_main around something else",
     ),
-    pytest.param(r', "jsonl"(?=[\])}])', "", "jsonl files: it raises", id="jsonl turned away"),
     pytest.param(
-        r' == "jsonl":\n( +\w+) = "json"',
-        r' == "jsonl":\n\1 = "jsonl"',
-        "jsonl files: upstream does",
-        id="no reader of jsonl",
+        r", \*DATA_FILE_ENDINGS(?=[\])}])", "", "jsonl files: it raises", id="jsonl turned away"
+    ),
+    pytest.param(
+        r"<data_args>\.load_files\(",
+        "datasets.load_dataset(",
+        "load_dataset is given files|importing|raises",
+        id="files are read as upstream reads them",
+    ),
+    pytest.param(
+        r"data_files=\w+,", "data_files={},", "upstream does load_dataset", id="other files"
+    ),
+    pytest.param(
+        r"(<raw> = <data_args>\.load_files\()((?:.*\n)*?)( +)data_files=\w+,",
+        r"\1\2\3",
+        "upstream does load_dataset",
+        id="read without files",
+    ),
+    pytest.param(
+        r"<data_args>\.load_files\(\s*(\w+,)",
+        r"<data_args>.load_files(\1 None, None, {},",
+        "loaded through the data arguments",
+        id="files in place",
+    ),
+    pytest.param(
+        r"LenientArgumentParser\(\(", "HfArgumentParser((", "0 lenient parsers", id="plain parser"
+    ),
+    pytest.param(r"show_preview\(.*\)\n", "pass\n", r"previews show \[\]", id="no preview"),
+    pytest.param(r"(show_preview\(.*\))\n", r"\1\n    \1\n", "previews show", id="two previews"),
+    pytest.param(
+        r"show_preview\(<raw>, encode_pair, <tokenizer>, <data_args>",
+        "show_preview(<raw>, encode_pair, <tokenizer>, <model_args>",
+        "previews show",
+        id="preview gets other arguments",
+    ),
+    pytest.param(
+        r"(show_preview\(.*\))\n((?:.*\n)*?)( +)(<model> = add_lora)",
+        r"pass\n\2\3\1\n\3\4",
+        "after a model is loaded",
+        id="preview after the model",
+    ),
+    pytest.param(
+        r"encode_datasets\((\s*)<raw>, encode_pair, <tokenizer>, <model>",
+        r"encode_datasets(\1<raw>, encode_pair, <tokenizer>, None",
+        "encode_datasets gets",
+        id="encoded for no model",
     ),
     pytest.param(r"= AdapterTrainer\(", "= Trainer(", "not one AdapterTrainer", id="plain Trainer"),
     pytest.param(
@@ -399,7 +439,7 @@ def _named(generated: str, given: str) -> str:
     """``given`` with this script's own names for <model>, <tokenizer> and so on."""
     lora = re.search(r"(\w+) = add_lora\(\w+, (\w+), (\w+)\)", generated)
     data = re.search(
-        r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), (\w+),", generated
+        r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), \w+, (\w+),", generated
     )
     zero = re.search(r"zero3_model_kwargs\((\w+), \w+\),?\n", generated)
     names = dict(zip(("model", "model_args", "training_args"), lora.groups(), strict=True))

@@ -123,6 +123,11 @@ def test_an_import_of_a_sibling_is_dropped(tmp_path, layer):
     assert "made" in p.used
 
 
+def test_an_import_of_the_shared_layer_is_dropped_in_every_layer(tmp_path):
+    read(tmp_path, "x = 1", "shared")
+    assert read(tmp_path, "from shared import x\n\nprint(x)", layer="causal").imports == {}
+
+
 def test_file_and_digest(tmp_path):
     p = read(tmp_path, "x = 1")
     assert p.file == "common/thing.py"

@@ -44,6 +44,7 @@ def test_main_is_the_function_that_parses(base):
     [
         {"parse": "margs = dargs = targs = None"},
         {"helper": "def other():\n    return HfArgumentParser((A, B, C))"},
+        {"helper": "def other():\n    return LenientArgumentParser((A, B, C))"},
     ],
 )
 def test_one_function_parses(filled):
@@ -196,6 +197,9 @@ PARSERS = {
     "parser = HfArgumentParser(dataclass_types=(ModelOptions, DataOptions, T))\n"
     "if m:\n    m, d, t = parser.parse_dict({})\nelse:\n    (m, d, t) = parser.parse_json_file(1)": "m d t",
     "m, d, t, rest = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})": "m d t",
+    "m, d, t = LenientArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})": "m d t",
+    "m, d, t = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})\n"
+    "all = parser.parse_json_file(1)\nm, d, t = all\nd = replace(d, x=1)\ndef f(rows):\n    d = rows\n    return d": "m d t",
 }
 
 
@@ -213,6 +217,14 @@ NOT_GROUPS = {
     "parser = HfArgumentParser((ModelOptions, DataOptions, T))\nm, d, t = parser.parse_dict({})\n"
     "n, d, t = parser.parse_dict({})": "one name for model",
     "parser = HfArgumentParser((ModelOptions, T))": "one argument class defines train_file",
+    "m, d, t = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})\n"
+    "more = LenientArgumentParser((ModelOptions, DataOptions, T))": "one parser is made in main",
+    "m, d, t = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})\n"
+    "d = m": "d is the data arguments and nothing else",
+    "m, d, t = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})\n"
+    "for t in m:\n    pass": "t is the training arguments and nothing else",
+    "m, d, t = HfArgumentParser((ModelOptions, DataOptions, T)).parse_dict({})\n"
+    "if t:\n    m, x = t": "m is the model arguments and nothing else",
 }
 
 
@@ -229,6 +241,27 @@ def test_loaded():
     )
     assert s.loaded("AutoTokenizer") == {"tokenizer", "a", "b", "c"}
     assert s.loaded("AutoProcessor") == set()
+
+
+def test_loaded_data():
+    s = script(
+        load="a = load_dataset('x')\nb: Data = datasets.load_dataset('x')\nc = d = dargs.load_files('x')\n"
+        "e['x'] = load_dataset('x')\nf = g.load('x')",
+        helper="def other():\n    h = load_dataset('x')",
+    )
+    assert s.loaded_data() == {"a", "b", "c", "d"}
+
+
+def test_model_loads():
+    s = script(
+        helper="def other():\n    return AutoModelForCausalLM.from_pretrained('x')",
+        model="a = AutoModel.from_config(c)\nb = t.AutoModel.from_pretrained('x')\nPeftModel.from_pretrained('x')",
+    )
+    assert {ast.unparse(c) for c in s.model_loads()} == {
+        "AutoModelForCausalLM.from_pretrained('x')",
+        "AutoModel.from_config(c)",
+        "t.AutoModel.from_pretrained('x')",
+    }
 
 
 GIVEN = {

@@ -124,3 +124,15 @@ def test_rows():
         "t.csv, row 7 (counted from 1), column 'history': expected a [prompt, response] pair, "
         "found list ['q']."
     )
+
+
+def test_a_data_set_with_a_name_is_loaded_by_datasets(monkeypatch):
+    """Upstream may have one call for both, which is then given no files."""
+    asked = []
+    monkeypatch.setattr("datasets.load_dataset", lambda *a, **k: asked.append((a, k)) or "loaded")
+    found = PromptResponseArguments().load_files(
+        "name", "config", data_files=None, split="train[:5%]", cache_dir="c"
+    )
+    assert found == "loaded"
+    options = {"split": "train[:5%]", "streaming": False, "cache_dir": "c"}
+    assert asked == [(("name", "config"), options)]
