@@ -50,7 +50,7 @@ def _check_reports(groups):
             raise ValueError(f"--report_to {name}: there is none of that name but {known}.")
         try:
             INTEGRATION_TO_CALLBACK[name]()
-        except (ImportError, RuntimeError) as error:
+        except (ImportError, RuntimeError, ValueError) as error:
             raise ValueError(f"--report_to {name}: {error}") from None
 
 
