@@ -1,5 +1,6 @@
 """Arguments files spelled as the command line is; reports that are not installed."""
 
+# ruff: noqa: UP006, UP007, UP035, UP045 (as upstream has them, for old releases)
 import json
 from dataclasses import dataclass, field
 from typing import List, Optional, Union
@@ -139,9 +140,9 @@ def test_real_reports(name):
     """What this stack lacks is told in the library's own words."""
     try:
         transformers.integrations.INTEGRATION_TO_CALLBACK[name]()
-    except RuntimeError as error:
-        with pytest.raises(ValueError, match=f"^--report_to {name}: ") as told:
-            LenientArgumentParser((Arguments,)).parse_dict({"report_to": [name]})
-        assert str(error) in str(told.value)
-    else:
         pytest.skip(f"{name} is installed")
+    except RuntimeError as error:
+        words = str(error)
+    with pytest.raises(ValueError) as told:
+        LenientArgumentParser((Arguments,)).parse_dict({"report_to": [name]})
+    assert str(told.value) == f"--report_to {name}: {words}"

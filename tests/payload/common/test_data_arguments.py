@@ -32,7 +32,9 @@ def write(name, *rows):
     if name.endswith(".parquet"):
         datasets.Dataset.from_list(list(rows)).to_parquet(name)
     elif name.endswith(".csv"):
-        path.write_text("prompt,response\n" + "".join(f"{r['prompt']},{r['response']}\n" for r in rows))
+        path.write_text(
+            "prompt,response\n" + "".join(f"{r['prompt']},{r['response']}\n" for r in rows)
+        )
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -57,7 +59,9 @@ def test_defaults():
     assert vars(limits) == {"max_source_length": 1024, "max_target_length": 128, "learn": "all"}
 
 
-KINDS = " is no csv, json or jsonl file, packed (.gz) or not, nor are all files parquet, or all arrow."
+KINDS = (
+    " is no csv, json or jsonl file, packed (.gz) or not, nor are all files parquet, or all arrow."
+)
 
 
 @pytest.mark.parametrize(
