@@ -30,18 +30,18 @@ def _read_text(value):
 
     Whole numbers, which data sets with types have, are what they are written as.
     """
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ascii(value[error.start])[1:-1]
+            raise ValueError(f"half a character, {half} without its other half.") from None
+        return value
     if value is None:
         return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise _bad_value("text", value)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = ascii(value[error.start])[1:-1]
-        raise ValueError(f"half a character, {half} without its other half.") from None
-    return value
+    return str(value)
 
 
 def _unless_blank(text):
