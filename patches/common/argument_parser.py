@@ -1,42 +1,56 @@
 """The command line's parser, which takes what is clearly meant and tells early what cannot work."""
 
+import contextlib
+import typing
+
 from transformers import HfArgumentParser
+from transformers.hf_argparser import string_to_bool
 from transformers.integrations import INTEGRATION_TO_CALLBACK
 
+# What text of an arguments file is read with, as the command line does it.
+ARGUMENT_READERS = {int: int, float: float, bool: string_to_bool, str: str}
 
-def _as_declared(value, action):
+
+def _declared_kind(hint):
+    """Return what an argument is, None besides; what may be of several kinds is None."""
+    kinds = (kind for kind in ARGUMENT_READERS if hint in (kind, typing.Optional[kind]))
+    return next(kinds, None)
+
+
+def _as_declared(name, value, kind):
     """Return a value of an arguments file as the command line would have it.
 
     Args:
+        name: the argument's.
         value: what JSON or YAML makes of it.
-        action: the argparse.Action of that argument.
+        kind: see `_declared_kind`.
 
     Raises:
-        ValueError: text that is none of the numbers or switches that are expected.
+        ValueError: what is none of the numbers or switches that are expected.
     """
-    kind = getattr(action.type, "__name__", "")
-    if isinstance(value, str) and kind in ("int", "float", "string_to_bool"):
-        try:
-            return action.type(value)
-        except (TypeError, ValueError, OSError):
-            raise ValueError(f"--{action.dest}: {value!r} is no {kind.split('_')[-1]}.") from None
-        except Exception as error:  # argparse's own, which is no ValueError
-            raise ValueError(f"--{action.dest}: {error}") from None
-    if kind != "str" or action.nargs is not None:
+    if kind is str:
+        items = value if isinstance(value, list) else [value]
+        plain = all(isinstance(i, (str, int, float)) and not isinstance(i, bool) for i in items)
+        return ",".join(map(str, items)) if plain else value
+    if kind is None or value is None or isinstance(value, (bool, kind)):
         return value
-    if isinstance(value, list) and all(isinstance(v, (str, int, float)) for v in value):
-        return ",".join(map(str, value))
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return str(value) if is_number else value
+    with contextlib.suppress(Exception):  # argparse's own error is no ValueError
+        found = ARGUMENT_READERS[kind](value)
+        if isinstance(value, str) or found == value:  # 8.0 is 8, and 8.5 no whole number
+            return found
+    raise ValueError(f"--{name}: {value!r} is no {kind.__name__}.")
 
 
 def _check_reports(groups):
     """Raise ValueError if `--report_to` names what is not installed: else that shows after all work."""
     names = {name for group in groups for name in getattr(group, "report_to", None) or ()}
-    for name in sorted(names & set(INTEGRATION_TO_CALLBACK)):
+    for name in sorted(names):
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(INTEGRATION_TO_CALLBACK)
+            raise ValueError(f"--report_to {name}: there is none of that name but {known}.")
         try:
             INTEGRATION_TO_CALLBACK[name]()
-        except (ImportError, RuntimeError) as error:
+        except (ImportError, RuntimeError, ValueError) as error:
             raise ValueError(f"--report_to {name}: {error}") from None
 
 
@@ -49,11 +63,12 @@ class LenientArgumentParser(HfArgumentParser):
 
     def parse_dict(self, args, *more, **options):
         """Parse the values of an arguments file, {name: value}."""
-        actions = {action.dest: action for action in self._actions}
-        given = {
-            name: _as_declared(value, actions[name]) if name in actions else value
-            for name, value in args.items()
-        }
+        if not isinstance(args, dict):
+            raise ValueError(f"expected an object with arguments, found {args!r:.80}.")
+        kinds = {}
+        for group in self.dataclass_types:
+            kinds.update({n: _declared_kind(h) for n, h in typing.get_type_hints(group).items()})
+        given = {name: _as_declared(name, value, kinds.get(name)) for name, value in args.items()}
         groups = super().parse_dict(given, *more, **options)
         _check_reports(groups)
         return groups

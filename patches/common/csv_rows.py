@@ -2,7 +2,7 @@
 
 import csv
 
-from json_rows import RepeatedKeys
+from json_rows import NotText, RepeatedKeys
 
 LONGEST_CSV_CELL = 2**31 - 1  # characters; the library's own limit is 131,072
 
@@ -17,32 +17,24 @@ def csv_rows(file):
         file: open text file, with newline="".
 
     Raises:
-        ValueError: a wrong quote, more cells than columns, a NUL byte; says in which line.
+        ValueError: a wrong quote, or more cells than columns; says in which line.
     """
     csv.field_size_limit(LONGEST_CSV_CELL)
-    lines = csv.reader(file, strict=True)
-    header, row, end = None, dict, 0
-    while True:
-        line = end + 1
-        try:
-            cells = next(lines, None)
-        except csv.Error as error:
-            raise ValueError(f"line {line}: not csv: {error}.") from None
-        end = lines.line_num
-        if cells is None:
-            return
-        if not cells:
-            continue
-        if header is None:
-            header, row = cells, dict if len(set(cells)) == len(cells) else RepeatedKeys
-            continue
-        if len(cells) > len(header):
-            raise ValueError(
-                f"line {line}: {len(cells)} cells under {len(header)} columns; a cell with a comma "
-                "or a quote in it must stand in quotes."
-            )
-        pairs = list(zip(header, cells))
-        if any("\0" in cell for cell in cells):
-            column = next(name for name, cell in pairs if "\0" in cell)
-            raise ValueError(f"line {line}, column {column!r}: a NUL byte, which no text has.")
-        yield line, row(pairs)
+    rows = csv.reader(file, strict=True)
+    header, made, end = None, dict, 0
+    try:
+        for cells in rows:
+            line, end = end + 1, rows.line_num
+            if header is None and cells:
+                header, made = cells, dict if len(set(cells)) == len(cells) else RepeatedKeys
+            elif cells:
+                if len(cells) > len(header):
+                    raise ValueError(
+                        f"line {line}: {len(cells)} cells under {len(header)} columns; a cell with a "
+                        "comma or a quote in it must stand in quotes."
+                    )
+                if "\0" in "".join(cells):
+                    cells = [NotText("a NUL byte") if "\0" in cell else cell for cell in cells]
+                yield line, made(list(zip(header, cells)))
+    except csv.Error as error:
+        raise ValueError(f"line {end + 1}: not csv: {error}.") from None

@@ -116,9 +116,13 @@ class PromptResponseArguments:
         if self.max_new_tokens is None:
             self.max_new_tokens = self.max_target_length
         # The script looks at the end of these; what they name, in full, ends in that of a file.
+        # Names with a comma in them would not come out of such a text again.
+        self._found, self._read = {}, {}
         for name in FILE_ARGUMENTS.values():
             if getattr(self, name, None) is not None:
-                setattr(self, name, ",".join(self.files(name)))
+                paths = self.files(name)
+                setattr(self, name, ",".join(paths))
+                self._found[",".join(paths)] = paths
         sources = ("dataset_name", "train_file", "validation_file")
         # Prediction alone: the script still loads a data set first, and takes this one.
         self.only_predicts = all(getattr(self, name, None) is None for name in sources)
@@ -145,8 +149,12 @@ class PromptResponseArguments:
             argument = "train_file"  # of which it is a part then
         if getattr(self, "dataset_name", None) is not None or not getattr(self, argument, None):
             return f"split {split!r}"
-        first, *others = find_files(getattr(self, argument), argument)
+        first, *others = self._paths(getattr(self, argument), argument)
         return first + (f" and {len(others)} more" if others else "")
+
+    def _paths(self, given, argument):
+        """Return the paths that a text names which an argument has, or might have."""
+        return self._found.get(given) or find_files(given, argument)
 
     def files(self, argument):
         """Return the paths that a file argument names, all of one kind or all read row by row.
@@ -154,7 +162,7 @@ class PromptResponseArguments:
         Raises:
             ValueError: there are none, or of kinds that do not go together.
         """
-        found = find_files(getattr(self, argument), argument)
+        found = self._paths(getattr(self, argument), argument)
         kinds = sorted({"rows" if is_row_file(path) else file_kind(path) for path in found})
         if len(kinds) > 1 or kinds[0] not in ("rows", "parquet", "arrow"):
             odd = next(path for path in found if not is_row_file(path))
@@ -184,7 +192,7 @@ class PromptResponseArguments:
         if data_files is None:
             return datasets.load_dataset(path, *args, split=split, streaming=streaming, **options)
         files = {
-            name: find_files(given, FILE_ARGUMENTS.get(name, name))
+            name: self._paths(given, FILE_ARGUMENTS.get(name, name))
             for name, given in data_files.items()
         }
         if not all(is_row_file(path) for paths in files.values() for path in paths):
@@ -193,15 +201,21 @@ class PromptResponseArguments:
         wanted = files if split is None else [re.match(r"\w*", split)[0]]
         found = kind()
         for name in wanted:
-            found[name] = read_rows(
-                files[name],
-                self.columns(),
-                FILE_ARGUMENTS.get(name, name),
-                name != "test" and not self.only_predicts,
-                streaming,
-                options.get("cache_dir"),
-            )
+            found[name] = self._read_once(name, files[name], streaming, options.get("cache_dir"))
         return found if split is None else cut_split(found[wanted[0]], split)
+
+    def _read_once(self, split, files, streaming, cache_dir):
+        """Return a split's rows, which the script asks for again when it cuts it in two."""
+        argument = FILE_ARGUMENTS.get(split, split)
+        if self.only_predicts and split == "validation":
+            argument = "test_file"
+        answered = argument != "test_file" and not self.only_predicts
+        key = argument, tuple(files), streaming
+        if key not in self._read:
+            self._read[key] = read_rows(
+                files, self.columns(), argument, answered, streaming, cache_dir
+            )
+        return self._read[key]
 
     def _load_typed(self, files, *args, **options):
         """Load parquet or arrow files, whose columns have types, with `load_dataset`."""

@@ -5,6 +5,7 @@ import glob
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import logging
 import os
@@ -16,7 +17,7 @@ import fsspec
 import pyarrow
 from csv_rows import csv_rows
 from dialogues import read_dialogue, used_columns
-from json_rows import NotANumber, json_rows
+from json_rows import json_rows, show_value
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,8 @@ DATA_FILE_ENDINGS = (*ROW_FILE_ENDINGS, "gz", "parquet", "arrow")
 # The columns of a data set that is read here: what `read_dialogue` returns, all as text, the
 # history as JSON unless there is none, and where it stands.
 ROW_COLUMNS = ("place", "history", "prompt", "response")
-ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 10_000, 1 << 24
+ROWS_AT_ONCE, CHARACTERS_AT_ONCE = 1000, 1 << 24
+ROWS_LOOKED_AT = 1000  # of a stream, before it is used
 
 
 def file_kind(path):
@@ -40,13 +42,18 @@ def is_row_file(path):
 
 
 def _files_in(folder):
-    """Return the data files in a folder and the folders below it, sorted; others are told."""
-    found = [
-        os.path.join(place, name)
-        for place, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".")
-    ]
+    """Return the data files in a folder and the folders below it, sorted; others are told.
+
+    What is hidden, as `.ipynb_checkpoints` are, is not looked at.
+    """
+
+    def fail(error):
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror}.")
+
+    found = []
+    for place, folders, names in os.walk(folder, onerror=fail):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(place, name) for name in names if not name.startswith(".")]
     others = sorted(path for path in found if not is_row_file(path))
     if others:
         logger.warning(
@@ -59,22 +66,22 @@ def find_files(given, argument):
     """Return the paths that an argument names: files, patterns and folders, separated by commas.
 
     Raises:
-        ValueError: there is nothing of that name, or it is no data file.
+        ValueError: there is nothing of that name.
     """
-    if os.path.isfile(given):
-        return [given]
+    whole = os.path.expanduser(given)
+    if os.path.isfile(whole):  # even if there are commas in its name
+        return [whole]
     found = []
     for part in filter(None, map(str.strip, given.split(","))):
-        if "://" in part:
-            files = [part]
-        elif os.path.isdir(part):
-            files = _files_in(part)
-        elif os.path.exists(part):
-            files = [part]
+        path = os.path.expanduser(part)
+        if os.path.isdir(path):
+            files = _files_in(path)
+        elif "://" in part or os.path.exists(path):
+            files = [path]
         else:
-            files = sorted(filter(os.path.isfile, glob.glob(part, recursive=True)))
+            files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
         if not files:
-            what = "data file in folder" if os.path.isdir(part) else "file"
+            what = "data file in folder" if os.path.isdir(path) else "file"
             raise ValueError(f"--{argument}: there is no {what} {part!r}.")
         found += files
     if not found:
@@ -82,11 +89,21 @@ def find_files(given, argument):
     return found
 
 
+def _open_remote(path):
+    """Open what is not on this machine; its libraries have errors of many kinds."""
+    try:
+        return fsspec.open(path, "rb").open()
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
 @contextlib.contextmanager
 def _opened(path, unpack=True):
     """Open a file's bytes; what goes wrong while they are read is a ValueError that names it."""
     try:
-        with fsspec.open(path, "rb") if "://" in path else open(path, "rb") as file:
+        with _open_remote(path) if "://" in path else open(path, "rb") as file:
             yield gzip.GzipFile(fileobj=file) if unpack and path.endswith(".gz") else file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{path} is no whole gzip file: {error}") from None
@@ -110,11 +127,12 @@ def _bad_line(path):
 
 def _raw_rows(path):
     """Yield (line, row) of a file; rows of a right file are {column: value}."""
-    is_csv = file_kind(path) == "csv"
     with _opened(path) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="" if is_csv else "\n")
         try:
-            yield from (csv_rows if is_csv else json_rows)(text)
+            if file_kind(path) == "csv":
+                yield from csv_rows(io.TextIOWrapper(file, encoding="utf-8-sig", newline=""))
+            else:
+                yield from json_rows(file)
         except UnicodeDecodeError:
             raise _bad_line(path) from None
         except ValueError as error:
@@ -137,27 +155,28 @@ def read_file(path, columns, answered, seen):
     Args:
         path: the file, packed if its name ends in `.gz`.
         columns, answered: as for `read_dialogue`.
-        seen: dict to which the names of all columns are added, in the order they come in.
+        seen: dict to which the names of all columns are added as they come.
 
     Raises:
         ValueError: what cannot be read; says in which file, row, line and column.
     """
     mine, last = {}, None
+    # A name that is not UTF-8 is no text for Arrow.
+    name = os.fsencode(path).decode("utf-8", "backslashreplace")
     for number, (line, row) in enumerate(_raw_rows(path), start=1):
-        place = f"{path}, row {number} (line {line})"
+        place = f"{name}, row {number} (line {line})"
         if not isinstance(row, dict):
-            shown = row.spelled if isinstance(row, NotANumber) else repr(row)
-            raise ValueError(f"{place}: expected an object with columns, found {shown:.80}.")
+            raise ValueError(f"{place}: expected an object with columns, found {show_value(row)}.")
         if row.keys() != last:
-            mine.update(dict.fromkeys(row))
             last = row.keys()
+            mine.update(dict.fromkeys(last))
+            seen.update(mine)
         try:
             history, prompt, response = read_dialogue(row, columns, answered)
         except ValueError as error:
             raise ValueError(f"{place}, {error}") from None
         yield place, json.dumps(history, ensure_ascii=False) if history else "", prompt, response
     _check_columns(path, mine, columns, answered)
-    seen.update(mine)
 
 
 def stream_rows(files, columns, answered):
@@ -205,36 +224,59 @@ def _cached_rows(files, columns, answered, cache_dir):
     folder = os.path.join(cache_dir or datasets.config.HF_DATASETS_CACHE, "run_clm_lora")
     path = os.path.join(folder, f"{_digest(files, columns, answered)}.arrow")
     try:
-        os.makedirs(folder, exist_ok=True)
-        with filelock.FileLock(f"{path}.lock"):
-            if not os.path.exists(path):
-                seen = {}
-                rows = (r for file in files for r in read_file(file, columns, answered, seen))
-                try:
-                    _write_rows(rows, f"{path}.draft")
-                    with open(f"{path}.columns", "w", encoding="utf-8") as file:
-                        json.dump(list(seen), file)
-                    os.replace(f"{path}.draft", path)
-                finally:
-                    with contextlib.suppress(OSError):
-                        os.remove(f"{path}.draft")
-            with open(f"{path}.columns", encoding="utf-8") as file:
-                return path, json.load(file)
+        if not os.path.exists(path):
+            os.makedirs(folder, exist_ok=True)
+            with filelock.FileLock(f"{path}.lock"):
+                if not os.path.exists(path):
+                    _fill_cache(files, columns, answered, path)
+        with open(f"{path}.columns", encoding="utf-8") as file:
+            return path, json.load(file)
     except OSError as error:
         raise ValueError(f"cannot write the cache {folder}: {error.strerror or error}.") from None
 
 
-def _check_use(seen, columns, argument):
-    """Tell which columns nothing looks at; a history that no file has is an error."""
+def _fill_cache(files, columns, answered, path):
+    """Write the rows of csv and json files to an Arrow file, all of them or none."""
+    seen = {}
+    rows = (row for file in files for row in read_file(file, columns, answered, seen))
+    try:
+        _write_rows(rows, f"{path}.draft")
+        with open(f"{path}.columns", "w", encoding="utf-8") as file:
+            json.dump(list(seen), file)
+        os.replace(f"{path}.draft", path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.remove(f"{path}.draft")
+
+
+def _check_use(seen, columns, argument, rows=None):
+    """Tell which columns nothing looks at; a history that no row has is an error.
+
+    Args:
+        seen: names of the columns.
+        columns: those to read.
+        argument: the one that names the files.
+        rows: how many rows were looked at, if there may be more.
+    """
     history = columns["history"]
     if history and not columns["messages"] and history not in seen:
-        raise ValueError(
-            f"--{argument} has no column {history!r}; its columns are: {', '.join(seen)}."
-        )
+        which = f"--{argument}" if rows is None else f"--{argument}, in its first {rows} rows,"
+        line = f"{which} has no column {history!r}; its columns are: {', '.join(seen)}."
+        if rows is None:
+            raise ValueError(line)
+        logger.warning(line)
     unused = [name for name in seen if name not in used_columns(columns)]
     if unused and os.environ.get("RANK", "0") == "0":
         shown = ", ".join(map(repr, unused[:8])) + (", …" if len(unused) > 8 else "")
         logger.warning("--%s: columns that are not used: %s.", argument, shown)
+
+
+def _look_into(files, columns, argument, answered):
+    """Check the use of the columns that the first rows of a stream have."""
+    seen = {}
+    rows = (row for path in files for row in read_file(path, columns, answered, seen))
+    number = sum(1 for _ in itertools.islice(rows, ROWS_LOOKED_AT))
+    _check_use(seen, columns, argument, None if number < ROWS_LOOKED_AT else number)
 
 
 def read_rows(files, columns, argument, answered=True, streaming=False, cache_dir=None):
@@ -255,6 +297,7 @@ def read_rows(files, columns, argument, answered=True, streaming=False, cache_di
         ValueError: what cannot be read, see `read_file`.
     """
     if streaming:
+        _look_into(files, columns, argument, answered)
         text = datasets.Value("string")
         return datasets.IterableDataset.from_generator(
             stream_rows,
@@ -272,9 +315,16 @@ def cut_split(rows, split):
     Args:
         rows: datasets.Dataset, or an IterableDataset, of which there are no parts.
         split: the name of a split, with or without a part of it in brackets.
+
+    Raises:
+        ValueError: a part of a stream.
     """
     if "[" not in split:
         return rows
+    if isinstance(rows, datasets.IterableDataset):
+        raise ValueError(
+            "a stream cannot be cut in two: give --validation_file, or no --streaming."
+        )
     name = split.partition("[")[0]
     parts = datasets.ReadInstruction.from_spec(split).to_absolute({name: len(rows)})
     numbers = range(len(rows))

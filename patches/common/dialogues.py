@@ -1,6 +1,6 @@
 """What a row of the data says, as the messages of a dialogue."""
 
-from json_rows import NotANumber, RepeatedKeys, parse_json
+from json_rows import NotText, RepeatedKeys, parse_json, show_value
 
 # What other people's data calls who speaks: OpenAI's names, and ShareGPT's.
 SPEAKERS = {
@@ -14,29 +14,39 @@ SPEAKERS = {
 
 def _bad_value(expected, found):
     """Return the error for a cell that holds something else than `expected`."""
-    kinds = {dict: "an object", RepeatedKeys: "an object", list: "a list", bool: "true or false"}
-    kind = kinds.get(type(found), type(found).__name__)
-    said = found.spelled if isinstance(found, NotANumber) else f"{kind} {found!r:.80}"
-    return ValueError(f"expected {expected}, found {said}.")
+    kinds = {
+        dict: "an object ",
+        RepeatedKeys: "an object ",
+        list: "a list ",
+        bool: "true or false ",
+        NotText: "",
+    }
+    kind = kinds.get(type(found), f"{type(found).__name__} ")
+    return ValueError(f"expected {expected}, found {kind}{show_value(found)}.")
 
 
 def _read_text(value):
-    """Return `value` as it is if it is text, "" for a blank or missing one.
+    """Return `value` as it is if it is text, "" for a missing one.
 
     Whole numbers, which data sets with types have, are what they are written as.
     """
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            half = ascii(value[error.start])[1:-1]
+            raise ValueError(f"half a character, {half} without its other half.") from None
+        return value
     if value is None:
         return ""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
+    if isinstance(value, bool) or not isinstance(value, int):
         raise _bad_value("text", value)
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError as error:
-        half = ascii(value[error.start])[1:-1]
-        raise ValueError(f"half a character, {half} without its other half.") from None
-    return value if value.strip() else ""
+    return str(value)
+
+
+def _unless_blank(text):
+    """Return `text`, "" if it is white space alone."""
+    return "" if text.isspace() else text
 
 
 def _read_list(value, expected):
@@ -50,9 +60,10 @@ def _read_list(value, expected):
             raise ValueError(f"expected JSON, found text {value!r:.80}: {error}") from None
     if value is None:
         return []
-    if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
+    lists = list(value.values()) if type(value) is dict else []
+    if all(isinstance(v, list) for v in lists) and len(set(map(len, lists))) == 1:
         # Some releases of datasets turn a list of objects into an object of lists.
-        value = [dict(zip(value, items)) for items in zip(*value.values())]
+        value = [dict(zip(value, items)) for items in zip(*lists)]
     if not isinstance(value, (list, tuple)):
         raise _bad_value(expected, value)
     return value
@@ -68,8 +79,10 @@ def _read_message(value):
     role = value.get(who)
     if not isinstance(role, str) or role not in SPEAKERS:
         known = ", ".join(SPEAKERS)
-        raise ValueError(f"expected a message by one of {known}, found {who} {role!r:.80}.")
-    return {"role": SPEAKERS[role], "content": _read_text(value.get(what))}
+        raise ValueError(f"expected a message by one of {known}, found {who} {show_value(role)}.")
+    if value.get(what) is None:
+        raise ValueError(f"the {SPEAKERS[role]}'s message has no {what}.")
+    return {"role": SPEAKERS[role], "content": _read_text(value[what])}
 
 
 def _check_turns(messages):
@@ -110,6 +123,16 @@ def _read_history(value):
     return messages
 
 
+def _read_cell(row, name, read):
+    """Return what `read` makes of a row's cell; an error says in which column."""
+    try:
+        if type(row) is RepeatedKeys and name in row.repeated:
+            raise ValueError("it stands more than once.")
+        return read(row.get(name))
+    except ValueError as error:
+        raise ValueError(f"column {name!r}: {error}") from None
+
+
 def read_dialogue(row, columns, answered=True):
     """Return what one row of the data says.
 
@@ -127,28 +150,21 @@ def read_dialogue(row, columns, answered=True):
     Raises:
         ValueError: a value of another kind; says in which column.
     """
-
-    def read(name, how):
-        try:
-            if type(row) is RepeatedKeys and name in row.repeated:
-                raise ValueError("it stands more than once.")
-            return how(row.get(name))
-        except ValueError as error:
-            raise ValueError(f"column {name!r}: {error}") from None
-
     if columns["messages"]:
-        messages = read(columns["messages"], _read_messages)
-        response = ""
+        messages = _read_cell(row, columns["messages"], _read_messages)
+        prompt = response = ""
         if messages and messages[-1]["role"] == "assistant":
             response = messages.pop()["content"]
         elif messages and answered:
             raise ValueError(f"column {columns['messages']!r}: the last message is no answer.")
-        prompt = messages.pop()["content"] if messages and messages[-1]["role"] == "user" else ""
-        return messages, prompt, response
-    prompt = "\n".join([text for name in columns["prompt"] if (text := read(name, _read_text))])
-    response = read(columns["response"], _read_text)
-    history = read(columns["history"], _read_history) if columns["history"] else []
-    return history, prompt, response
+        if messages and messages[-1]["role"] == "user":
+            prompt = messages.pop()["content"]
+        return messages, _unless_blank(prompt), _unless_blank(response)
+    texts = [_unless_blank(_read_cell(row, name, _read_text)) for name in columns["prompt"]]
+    prompt = texts[0] if len(texts) == 1 else "\n".join(filter(None, texts))
+    response = _unless_blank(_read_cell(row, columns["response"], _read_text))
+    history = columns["history"] and _read_cell(row, columns["history"], _read_history)
+    return history or [], prompt, response
 
 
 def as_messages(history, prompt, response=None):

@@ -1,9 +1,11 @@
 """The objects of a JSON file, one after another, numbers as the file spells them."""
 
+import codecs
+import collections
 import json
 import re
 
-JSON_CHUNK = 1 << 16  # characters; most rows are read a line at a time, and few lines are longer
+JSON_CHUNK = 1 << 18  # bytes that are read at once
 JSON_SPACE = re.compile(r"[ \t\n\r]*")
 # How far before the end of a text that merely goes on the decoder can find fault with it.
 LONGEST_JSON_TOKEN = len("-Infinity") + len("\\uXXXX")
@@ -14,15 +16,26 @@ class RepeatedKeys(dict):
 
     def __init__(self, pairs):
         super().__init__(pairs)
-        keys = [key for key, _ in pairs]
-        self.repeated = {key for key in keys if keys.count(key) > 1}
+        times = collections.Counter(key for key, _ in pairs)
+        self.repeated = {key for key in times if times[key] > 1}
 
 
-class NotANumber:
-    """NaN, Infinity or -Infinity, which Python's json writes and JSON does not have."""
+class NotText:
+    """What a file spells where a text could stand, and is none: NaN in JSON, a NUL byte in csv."""
 
     def __init__(self, spelled):
         self.spelled = spelled
+
+    def __repr__(self):
+        return self.spelled
+
+
+def show_value(value):
+    """Return how a value of the data looks, or its beginning, for messages."""
+    try:
+        return f"{value!r:.80}"
+    except RecursionError:
+        return "one that is nested too deep"
 
 
 def _json_object(pairs):
@@ -34,7 +47,7 @@ def json_decoder():
     """Return a decoder to which a number is the text that spells it: 1.50 stays 1.50."""
     # Not made once for all: `datasets` pickles what encodes rows, and no decoder can be pickled.
     return json.JSONDecoder(
-        object_pairs_hook=_json_object, parse_int=str, parse_float=str, parse_constant=NotANumber
+        object_pairs_hook=_json_object, parse_int=str, parse_float=str, parse_constant=NotText
     )
 
 
@@ -56,28 +69,31 @@ class JsonText:
     def __init__(self, file):
         """
         Args:
-            file: open text file whose lines end as they are, not translated.
+            file: open file of bytes.
         """
         self.file, self.decoder = file, json_decoder()
-        self.text, self.position, self.line = "", 0, 1
+        self.decode = codecs.getincrementaldecoder("utf-8-sig")().decode
+        self.text, self.position = "", 0
+        self.counted, self.lines = 0, 1  # lines are counted up to here
+
+    def line(self):
+        """Return the number of the line that the next character is in."""
+        self.lines += self.text.count("\n", self.counted, self.position)
+        self.counted = self.position
+        return self.lines
 
     def _read_on(self):
-        """Read a line if nothing is left over, else as much again; return whether there was any."""
+        """Read as much again as is not parsed yet; return whether there was any."""
+        self.line()
         rest = self.text[self.position :]
-        more = (
-            self.file.read(max(len(rest), JSON_CHUNK)) if rest else self.file.readline(JSON_CHUNK)
-        )
-        self.text, self.position = rest + more, 0
+        more = self.file.read(max(len(rest), JSON_CHUNK))
+        self.text, self.position, self.counted = rest + self.decode(more, not more), 0, 0
         return bool(more)
-
-    def _go_to(self, end):
-        self.line += self.text.count("\n", self.position, end)
-        self.position = end
 
     def next_character(self):
         """Return the next character that is no white space, without consuming it; "" at the end."""
         while True:
-            self._go_to(JSON_SPACE.match(self.text, self.position).end())
+            self.position = JSON_SPACE.match(self.text, self.position).end()
             if self.position < len(self.text):
                 return self.text[self.position]
             if not self._read_on():
@@ -85,7 +101,7 @@ class JsonText:
 
     def skip(self):
         """Consume the next character."""
-        self._go_to(self.position + 1)
+        self.position += 1
 
     def value(self):
         """Consume and return the next value.
@@ -95,21 +111,20 @@ class JsonText:
         """
         while True:
             try:
-                value, end = self.decoder.raw_decode(self.text, self.position)
-                break
+                value, self.position = self.decoder.raw_decode(self.text, self.position)
+                return value
             except RecursionError:
-                raise ValueError(f"line {self.line}: nested too deep.") from None
+                raise ValueError(f"line {self.line()}: nested too deep.") from None
             except json.JSONDecodeError as error:
                 goes_on = error.msg.startswith("Unterminated string") or (
                     error.pos >= len(self.text.rstrip()) - LONGEST_JSON_TOKEN
                 )
+                distance = error.pos - self.position
                 if goes_on and self._read_on():
                     continue
-                line = self.line + self.text.count("\n", self.position, error.pos)
-                here = self.text[error.pos : error.pos + 20]
-                raise ValueError(f"line {line}: not JSON: {error.msg}: {here!r}.") from None
-        self._go_to(end)
-        return value
+                self.position += distance
+                here = self.text[self.position : self.position + 20]
+                raise ValueError(f"line {self.line()}: not JSON: {error.msg}: {here!r}.") from None
 
 
 def json_rows(file):
@@ -119,24 +134,23 @@ def json_rows(file):
     are for the caller to refuse.
 
     Args:
-        file: open text file whose lines end as they are, not translated.
+        file: open file of bytes.
 
     Raises:
-        ValueError: what is not JSON; says in which line.
+        ValueError: what is not JSON, with its line, or not UTF-8, a UnicodeDecodeError.
     """
     text = JsonText(file)
     while first := text.next_character():
         if first != "[":
-            yield text.line, text.value()
+            yield text.line(), text.value()
             continue
         text.skip()
         mark = text.next_character()
         while mark != "]":
-            line = text.line
-            yield line, text.value()
+            yield text.line(), text.value()
             mark = text.next_character()
             if mark not in ("]", ","):
-                raise ValueError(f"line {text.line}: not JSON: an array that is not closed.")
+                raise ValueError(f"line {text.line()}: not JSON: an array that is not closed.")
             if mark == ",":
                 text.skip()
                 text.next_character()

@@ -107,6 +107,8 @@ def show_preview(raw_datasets, encode_pair, tokenizer, data_args, training_args)
     if data_args.preview is None:
         return
     if training_args.process_index == 0:
+        # No terminal of another encoding than the data's is a reason to end here.
+        sys.stdout.reconfigure(errors="backslashreplace")
         limits = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
         for split, most in limits.items():
             rows = first_rows(raw_datasets[split], most) if split in raw_datasets else ()
