@@ -30,6 +30,8 @@ from test_lora import SPECIAL, ToyTokenizer
 
 WORDS = ["010", "1.50", "1e5", "0", "-0", "null", "NA", "N/A", "None", "True", "nan", "2023-05-01"]
 WORDS += [
+    " a ",
+    "\ta",
     "2023-05-01T00:00:00Z",
     "12:30",
     "[]",
