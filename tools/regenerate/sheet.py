@@ -60,7 +60,9 @@ def _patch(number: int, entry: Entry, patch: Patch) -> str:
     lines += [_change(c) for c in patch.changes]
     if patch.graft_before is not None:
         place = patch.source.where(patch.graft_before)
-        lines += [f"- added before `{place}`: {_grafted(p)}\n" for p in patch.payload]
+        lines.append(
+            "\n".join(f"- added before `{place}`: {_grafted(p)}" for p in patch.payload) + "\n"
+        )
     if not patch.changes and patch.graft_before is None:
         lines.append("- nothing to do: upstream has it already\n")
     return "\n".join(lines)
