@@ -1,6 +1,6 @@
 """Functions that other patches' calls name: nothing of upstream changes.
 
-(nothing)  →  def encode_prompt(…), def stop_ids(…), def encode_pair(…)
+(nothing)  →  def encode_prompt(…), def stop_ids(…), def lead_ids(…), …
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ def apply(patch: Patch) -> None:
 
 
 def verify(script: Script) -> None:
-    for name in ("encode_prompt", "stop_ids", "encode_pair"):
+    for name in ("encode_prompt", "stop_ids", "lead_ids", "encode_pair"):
         script.require(name in script.functions, f"the series says what {name} is")

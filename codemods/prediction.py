@@ -24,7 +24,7 @@ def apply(patch: Patch) -> None:
         raise patch.refuse(
             f"found no call of {a.trainer}.evaluate", a.method_calls("evaluate", "train")
         )
-    model = f"{a.trainer}, {a.tokenizer}, encode_prompt, stop_ids"
+    model = f"{a.trainer}, {a.tokenizer}, encode_prompt, stop_ids, lead_ids"
     arguments = f"{a.raw_datasets}, {a.model_args}, {a.data_args}, {a.training_args}"
     patch.insert_after(
         max(map(a.place, evaluations), key=a.body.index),
@@ -60,6 +60,7 @@ def verify(script: Script) -> None:
         script.loaded("AutoTokenizer"),
         "encode_prompt",
         "stop_ids",
+        "lead_ids",
         script.loaded_data(),
         groups["model"],
         groups["data"],

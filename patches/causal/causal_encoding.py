@@ -199,6 +199,12 @@ def stop_ids(tokenizer):
     return [i for i in dict.fromkeys([end, tokenizer.eos_token_id]) if i is not None]
 
 
+def lead_ids(tokenizer):
+    """Return the ids that the chat template puts between prompt and answer, which are learnt too."""
+    form = _form(tokenizer, str(_template(tokenizer)), False)
+    return _encode_after(tokenizer, form.opened, form.lead) if form.lead else []
+
+
 def encode_pair(tokenizer, messages, limits):
     """Encode one row: the ids of `encode_prompt`, and what the template writes after them.
 

@@ -66,6 +66,11 @@ def stop_ids(tokenizer):
     return [tokenizer.eos_token_id]
 
 
+def lead_ids(tokenizer):
+    """Return the ids that stand before every answer: none."""
+    return []
+
+
 def encode_pair(tokenizer, messages, limits):
     """Encode one row the way ChatGLM-6B's own tuning recipe does.
 

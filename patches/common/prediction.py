@@ -86,11 +86,12 @@ def _all_stop_ids(model, tokenizer, stops):
     return list(dict.fromkeys([*stops, *(i for i in own if i in tokenizer.all_special_ids)]))
 
 
-def _generate_answers(model, tokenizer, prompts, stops, data_args, training_args, synced):
+def _generate_answers(model, tokenizer, prompts, stops, lead, data_args, training_args, synced):
     """Return the model's answers to `prompts`, a batch of encoded prompts (lists of ids).
 
     They are padded on the left by the tokenizer, which for ChatGLM-6B also makes the
-    two-dimensional positions and mask. An answer ends before the first of the ids in `stops`.
+    two-dimensional positions and mask. An answer begins after the ids `lead`, where it has them,
+    and ends before the first of the ids in `stops`.
     """
     inputs = tokenizer.pad({"input_ids": prompts}, padding=True, return_tensors="pt")
     inputs = inputs.to(training_args.device)
@@ -107,6 +108,7 @@ def _generate_answers(model, tokenizer, prompts, stops, data_args, training_args
         list(itertools.takewhile(lambda i: i not in stops, answer))
         for answer in sequences[:, inputs["input_ids"].shape[1] :].tolist()
     ]
+    answers = [ids[len(lead) :] if ids[: len(lead)] == lead else ids for ids in answers]
     return [tokenizer.decode(answer, skip_special_tokens=True).strip() for answer in answers]
 
 
@@ -115,6 +117,7 @@ def predict_responses(
     tokenizer,
     encode_prompt,
     stop_ids,
+    lead_ids,
     raw_datasets,
     model_args,
     data_args,
@@ -135,6 +138,8 @@ def predict_responses(
         encode_prompt: `encode_prompt(tokenizer, messages, limits)` returns the ids the model
             sees before it answers, cut to `limits.max_source_length`, the same in training.
         stop_ids: `stop_ids(tokenizer)` returns the ids that end an answer.
+        lead_ids: `lead_ids(tokenizer)` returns the ids that the format puts before every answer,
+            such as those of an empty think block, which are no part of it.
         raw_datasets, model_args, data_args, training_args: as in the script.
 
     Returns:
@@ -166,6 +171,7 @@ def predict_responses(
     share = -(-len(asked) // size)
     mine = [asked[(rank + size * turn) % len(asked)] for turn in range(share)]
     stops = _all_stop_ids(model, tokenizer, stop_ids(tokenizer))
+    lead = lead_ids(tokenizer)
     use_cache, padding_side = getattr(model.config, "use_cache", True), tokenizer.padding_side
     answers = {}
     try:
@@ -180,7 +186,7 @@ def predict_responses(
             synced = partitioned and size > 1
             with trainer.compute_loss_context_manager():  # the precision of training
                 texts = _generate_answers(
-                    model, tokenizer, prompts, stops, data_args, training_args, synced
+                    model, tokenizer, prompts, stops, lead, data_args, training_args, synced
                 )
             answers.update(zip(indices, texts))
     finally:

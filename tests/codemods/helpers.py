@@ -361,7 +361,7 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
         print(trainer.evaluate())
 
     if targs.do_predict:
-        predict_responses(trainer, tokenizer, encode_prompt, stop_ids, raw, margs, dargs, targs)
+        predict_responses(trainer, tokenizer, encode_prompt, stop_ids, lead_ids, raw, margs, dargs, targs)
     [start]
     if __name__ == "__main__":
         run_main(main)
@@ -411,6 +411,10 @@ def join_process_group():
 
 
 def encode_prompt():
+    pass
+
+
+def lead_ids():
     pass
 
 

@@ -88,7 +88,7 @@ def test_all_in_a_method_is_refused():
 
 CAUGHT = {
     name: (PAYLOAD.replace(f"def {name}(", f"def other_{name}("), f"the series says what {name} is")
-    for name in ("encode_prompt", "stop_ids", "encode_pair")
+    for name in ("encode_prompt", "stop_ids", "lead_ids", "encode_pair")
 }
 
 

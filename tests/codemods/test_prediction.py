@@ -20,7 +20,7 @@ from tests.codemods.helpers import (
 
 PREDICT = """
 if targs.do_predict:
-    predict_responses(trainer, tokenizer, encode_prompt, stop_ids, raw, margs, dargs, targs)"""
+    predict_responses(trainer, tokenizer, encode_prompt, stop_ids, lead_ids, raw, margs, dargs, targs)"""
 
 TRANSFORMED = {
     "always": "metrics = trainer.evaluate()",
@@ -79,7 +79,7 @@ def test_other_names():
         prediction,
         "coach.evaluate()",
         "coach.evaluate()\n\nif run.do_predict:\n    predict_responses("
-        "coach, words, encode_prompt, stop_ids, rows_of, the_model, the_data, run)",
+        "coach, words, encode_prompt, stop_ids, lead_ids, rows_of, the_model, the_data, run)",
         slot="evaluate",
         also={
             slot: (text, text)
@@ -190,7 +190,7 @@ def test_evaluation_in_a_nested_function():
     )
 
 
-CALL = "predict_responses(trainer, tokenizer, encode_prompt, stop_ids, raw, margs, dargs, targs)"
+CALL = "predict_responses(trainer, tokenizer, encode_prompt, stop_ids, lead_ids, raw, margs, dargs, targs)"
 CAUGHT = {
     "no prediction": ({"evaluate": OLD["evaluate"]}, "predict_responses is called once in main()"),
     "twice": (

@@ -259,6 +259,7 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         AdapterTrainer=type("AdapterTrainer", (world.trainer,), {}),
         encode_prompt=Value(rec, "encode_prompt"),
         stop_ids=Value(rec, "stop_ids"),
+        lead_ids=Value(rec, "lead_ids"),
         encode_pair=Value(rec, "encode_pair"),
     )
 
@@ -437,12 +438,13 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
             out.append("prediction comes before training or evaluation")
         call = events[i].args
         known = (given or "").startswith("<tokenizer#")
-        tokenizer = call[1] if len(call) == 8 else ""
-        wanted = ("<trainer#1>", given if known else tokenizer, "encode_prompt", "stop_ids")
+        tokenizer = call[1] if len(call) == 9 else ""
+        series = ("encode_prompt", "stop_ids", "lead_ids")
+        wanted = ("<trainer#1>", given if known else tokenizer, *series)
         rest = ("model_args", "data_args", "training_args")
-        raw = call[4] if len(call) == 8 else ""
+        raw = call[5] if len(call) == 9 else ""
         if (
-            call[:4] + call[5:] != wanted + rest
+            call[:5] + call[6:] != wanted + rest
             or not tokenizer.startswith("<tokenizer#")
             or "#" not in raw
             or "encoded(" in raw

@@ -209,15 +209,15 @@ WRONG = [
         id="no prediction",
     ),
     pytest.param(
-        r"predict_responses\(<trainer>, <tokenizer>, encode_prompt, stop_ids, <raw>",
-        "predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, <encoded>",
+        r"predict_responses\(<trainer>, <tokenizer>, encode_prompt, stop_ids, lead_ids, <raw>",
+        "predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, lead_ids, <encoded>",
         "predict_responses gets",
         id="prediction from encoded data",
     ),
     pytest.param(
         r"(\n    if <training_args>\.do_eval:\n        logger)",
         r"\n    if <training_args>.do_predict:\n"
-        r"        predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
+        r"        predict_responses(<trainer>, <tokenizer>, encode_prompt, stop_ids, lead_ids, <raw>, <model_args>, <data_args>, <training_args>)\n\1",
         "before training or evaluation|called 2",
         id="prediction before evaluation",
     ),
@@ -370,7 +370,7 @@ WRONG_CAUSAL = [
         id="trust is the default",
     ),
     pytest.param(
-        r"encode_prompt, stop_ids, <raw>",
+        r"encode_prompt, stop_ids, lead_ids, <raw>",
         "encode_prompt, encode_prompt, <raw>",
         "predict_responses gets",
         id="another end",

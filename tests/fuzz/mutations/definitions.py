@@ -85,6 +85,7 @@ def local_shadows(code: Code, random: Random) -> str | None:
             "encode_pair",
             "encode_prompt",
             "stop_ids",
+            "lead_ids",
             "AdapterTrainer",
             "PairCollator",
             "predict_responses",

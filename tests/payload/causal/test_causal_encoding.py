@@ -20,7 +20,7 @@ import lora
 import prediction
 import templates_table
 from adapter_trainer import AdapterTrainer
-from causal_encoding import encode_pair, encode_prompt, stop_ids
+from causal_encoding import encode_pair, encode_prompt, lead_ids, stop_ids
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from prompt_response import PairCollator
@@ -291,6 +291,11 @@ def test_what_stands_before_an_answer_is_learnt(opened, closed, prompt, lead):
     row = encode_pair(tokenizer, dialogue("a", "b", "c", "d"), limits(learn="all"))
     said = spell(tokenizer, [label for label in row["labels"] if label != -100])
     assert said == f"{lead}b<|eot_id|>{lead}d<|eot_id|>"
+    # What prediction takes away again before an answer is read.
+    before = lead_ids(tokenizer)
+    assert spell(tokenizer, before) == lead
+    row = encode_pair(tokenizer, dialogue("a", "b"), limits())
+    assert row["input_ids"][len(asked) :][: len(before)] == before
 
 
 def thinking(closed):
@@ -668,6 +673,7 @@ def test_batches_answer_as_single_prompts_do(tiny, training_args, data_args, tmp
             tokenizer,
             encode_prompt,
             stop_ids,
+            lead_ids,
             raw,
             types.SimpleNamespace(cache_dir=None),
             data_args,

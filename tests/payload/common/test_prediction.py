@@ -14,7 +14,7 @@ transformers = pytest.importorskip("transformers")
 import lora
 import prediction
 from adapter_trainer import AdapterTrainer
-from chatglm_encoding import encode_prompt, stop_ids
+from chatglm_encoding import encode_prompt, lead_ids, stop_ids
 from conftest import messages
 from test_adapter_trainer import make_trainer, run_ranks
 from test_lora import EOP, GMASK, arguments
@@ -44,6 +44,7 @@ def predict(trainer, data_args, raw=None):
         getattr(trainer, "processing_class", None) or trainer.tokenizer,
         encode_prompt,
         stop_ids,
+        lead_ids,
         raw or {},
         MODEL_ARGUMENTS,
         data_args,
@@ -172,14 +173,17 @@ def test_answers_end_before_the_first_end(trainer, tokenizer, data_args):
     model, args = trainer.model.eval(), trainer.args
     tokenizer.padding_side = "left"
 
-    def answer(stops):
+    def answer(stops, lead=()):
         return prediction._generate_answers(
-            model, tokenizer, prompts, stops, data_args, args, False
+            model, tokenizer, prompts, stops, list(lead), data_args, args, False
         )
 
     whole = answer([EOP])
     stop = tokenizer.encode(whole[0][1], add_special_tokens=False)
     assert answer([EOP, *stop])[0] == whole[0].partition(whole[0][1])[0].strip()
+    lead = tokenizer.encode(whole[0][:2], add_special_tokens=False)
+    assert answer([EOP], lead)[0] == whole[0][2:].strip()
+    assert answer([EOP], [GMASK])[0] == whole[0]  # not what it begins with
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -203,7 +207,15 @@ def test_the_toy_chatglm_and_its_own_padding(training_args, data_args, tmp_path,
     for batch in (1, 8):
         args.per_device_eval_batch_size = batch
         prediction.predict_responses(
-            trainer, tokenizer, encode_prompt, stop_ids, raw, MODEL_ARGUMENTS, data_args, args
+            trainer,
+            tokenizer,
+            encode_prompt,
+            stop_ids,
+            lead_ids,
+            raw,
+            MODEL_ARGUMENTS,
+            data_args,
+            args,
         )
         found.append([line["prediction"] for line in written(tmp_path / "out")])
     assert found[0] == found[1] and len(set(found[0])) > 3
@@ -254,7 +266,15 @@ def test_ranks_share_the_rows(monkeypatch, data_args, tmp_path, count, size, bat
         monkeypatch.setattr(torch.distributed, "all_gather_object", all_gather)
         with contextlib.suppress(StopIteration):
             return prediction.predict_responses(
-                Rank(args), tokenizer, as_it_is, stop_ids, raw, MODEL_ARGUMENTS, data_args, args
+                Rank(args),
+                tokenizer,
+                as_it_is,
+                stop_ids,
+                lead_ids,
+                raw,
+                MODEL_ARGUMENTS,
+                data_args,
+                args,
             )
 
     def first_pass(shares, mine):
