@@ -413,12 +413,11 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
         call = events[at["encode_datasets"][0]]
         known = (given or "").startswith("<tokenizer#")  # upstream itself may give it nonsense
         tokenizer = call.args[2] if len(call.args) == 6 else ""
-        rest = (
-            trainer.get("model"),
-            "data_args",
-            "training_args",
-        )  # the model: with LoRA, see above
-        if (call.args[1:2], call.args[3:]) != (("encode_pair",), rest):
+        # Of the model only its positions are asked for, which LoRA does not change.
+        plain = (trainer.get("model") or "").replace(LORA, "")
+        model = call.args[3].replace(LORA, "") if len(call.args) == 6 else ""
+        rest = (call.args[1:2], model, call.args[4:])
+        if rest != (("encode_pair",), plain, ("data_args", "training_args")):
             out.append(f"encode_datasets gets {call.args}")
         if not tokenizer.startswith("<tokenizer#") or (known and tokenizer != given):
             out.append(f"encode_datasets gets the tokenizer {tokenizer}, the Trainer {given}")
