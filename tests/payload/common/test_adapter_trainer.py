@@ -14,6 +14,7 @@ import adapter_trainer
 import lora
 import whole_checkpoint
 from adapter_trainer import AdapterTrainer
+from adapter_weights import ADAPTER_FILES
 from chatglm_encoding import encode_pair
 from conftest import messages
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
@@ -206,7 +207,7 @@ def cut(path):
 
 
 def spoil_adapter(folder):
-    for name in whole_checkpoint.ADAPTER_FILES:
+    for name in ADAPTER_FILES:
         (folder / name).unlink(missing_ok=True)
 
 
