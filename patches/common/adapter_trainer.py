@@ -33,8 +33,10 @@ def _flush_files(folder):
     """Have the disk take all that was written to the files under `folder`."""
     for path, _, names in os.walk(folder):
         for name in names:
-            with open(os.path.join(path, name), "rb+") as file:
-                os.fsync(file.fileno())
+            file = os.path.join(path, name)
+            # Not every system flushes a file that is open for reading; a copied one may be read-only.
+            with open(file, "rb+" if os.access(file, os.W_OK) else "rb") as opened:
+                os.fsync(opened.fileno())
 
 
 def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **options):

@@ -28,9 +28,9 @@ def _is_whole_safetensors(path):
         try:
             header = json.loads(file.read(length))
             ends = [entry["data_offsets"][1] for name, entry in header.items() if name[:2] != "__"]
+            return size == 8 + length + max(ends, default=0)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return False
-    return size == 8 + length + max(ends, default=0)
 
 
 def _read_weights(path):
@@ -60,6 +60,8 @@ def _read_adapter(folder):
             )
     try:
         weights = _read_weights(path)
+    except ImportError as error:
+        raise ValueError(f"{path!r} is read by the package safetensors: install it.") from error
     except Exception as error:
         raise ValueError(
             f"{path!r} is no complete file of weights ({type(error).__name__}): copy it again."
@@ -106,9 +108,7 @@ def _without_copies(weights, places, model):
         return other is not None and torch.equal(value.to(other), other)
 
     return {
-        name: value
-        for name, value in weights.items()
-        if name in places or not is_copy(name, value)
+        name: value for name, value in weights.items() if name in places or not is_copy(name, value)
     }
 
 

@@ -127,7 +127,7 @@ def _load_adapter(model, path):
         if not is_folder:
             return peft.PeftModel.from_pretrained(model, path, is_trainable=True)
         model = _wrap_for_adapter(model, path)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"--adapter_name_or_path: cannot load {path!r}: {error}") from error
     try:
         _put_adapter(model, path)

@@ -109,6 +109,6 @@ def _check_same_kind_of_run(folder, deepspeed, ranks):
     saved = _saved_ranks(names)
     if saved not in (0, ranks):
         raise ValueError(
-            f"{folder!r} has the random states of {saved} ranks, and this run has {ranks}: start it "
-            f"on as many, {anew}"
+            f"{folder!r} has random states for {saved} rank(s), and this run has {ranks}: start as many, "
+            f"{anew}"
         )
