@@ -69,7 +69,9 @@ def _read_adapter(folder):
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
         raise ValueError(f"{path!r} holds something else than an adapter's weights.")
     if not weights:
-        raise ValueError(f"the adapter in {folder!r} holds no weights: {path!r} is empty.")
+        raise ValueError(
+            f"the adapter in {folder!r} holds no weights: {path!r} is empty, give another."
+        )
     return weights
 
 
@@ -144,5 +146,8 @@ def _put_adapter(model, folder):
         weights = _without_copies(weights, places, model)
         misfit = _misfit(weights, places)
         if misfit:
-            raise ValueError(f"the adapter in {folder!r} does not fit the model: {misfit}.")
+            raise ValueError(
+                f"the adapter in {folder!r} does not fit the model: {misfit}; "
+                "give the model that it was trained with."
+            )
         peft.set_peft_model_state_dict(model, weights)
