@@ -320,6 +320,16 @@ def test_each_ranks_files_are_missed(make, tmp_path, what):
     assert not whole_checkpoint._is_whole_checkpoint(str(last))
 
 
+@pytest.mark.parametrize(
+    ("ranks", "whole"), [((0, 1, 2), True), ((0,), False), ((1, 2), False), ((0, 2), False)]
+)
+def test_random_states_are_of_every_rank(make, tmp_path, ranks, whole):
+    make(max_steps=2).train()
+    last = tmp_path / "out/checkpoint-2"
+    as_of_ranks(last, ranks)
+    assert whole_checkpoint._is_whole_checkpoint(str(last)) is whole
+
+
 def test_files_are_on_the_disk_before_they_count(make, tmp_path, monkeypatch):
     """A power cut after the rename, and before the system wrote, would leave names without content."""
     flushed, counted = set(), []
