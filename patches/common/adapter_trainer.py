@@ -9,43 +9,34 @@ import shutil
 import tempfile
 
 import numpy as np
-import peft
 import torch
+from adapter_config import _check_adapter_config
+from adapter_weights import _gathered, _put_adapter
 from evaluation_counts import _response_counts
 from length_grouping import _EpochLengthGroupedSampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from whole_checkpoint import CHECKPOINT_NAME, _adapter_file, _is_whole_checkpoint
+from whole_checkpoint import (
+    CHECKPOINT_NAME,
+    _check_same_kind_of_run,
+    _is_whole_checkpoint,
+    _saved_ranks,
+)
 
 logger = logging.getLogger(__name__)
 
 STAGING_PREFIX = ".saving-"
 
 
-def _gathered(parameters, write=False):
-    """Return a context in which `parameters`, which ZeRO-3 may have partitioned, are whole.
-
-    All ranks must enter it together. With `write`, rank 0's values are everyone's afterwards.
-    """
-    parameters = [parameter for parameter in parameters if hasattr(parameter, "ds_id")]
-    if not parameters:
-        return contextlib.nullcontext()
-    import deepspeed
-
-    return deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if write else None)
-
-
-def _read_adapter(folder):
-    """Return the adapter's weights in `folder`, {name: tensor on the CPU}."""
-    path = _adapter_file(folder)
-    if path is None:
-        raise ValueError(f"Can't find an adapter's weights in {folder!r}.")
-    if path.endswith(".safetensors"):
-        import safetensors.torch
-
-        return safetensors.torch.load_file(path, device="cpu")
-    return torch.load(path, map_location="cpu", weights_only=True)
+def _flush_files(folder):
+    """Have the disk take all that was written to the files under `folder`."""
+    for path, _, names in os.walk(folder):
+        for name in names:
+            file = os.path.join(path, name)
+            # Not every system flushes a file that is open for reading; a copied one may be read-only.
+            with open(file, "rb+" if os.access(file, os.W_OK) else "rb") as opened:
+                os.fsync(opened.fileno())
 
 
 def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **options):
@@ -134,7 +125,11 @@ class AdapterTrainer(Trainer):
         A run that was killed while saving leaves a folder with the highest step number and only
         part of its files, which every release would resume from. A checkpoint named by
         `--resume_from_checkpoint` is taken at its word, and an error if it is not whole; "true"
-        there means the last one.
+        there means the last one. Nothing is loaded from one of another adapter or kind of run.
+
+        Raises:
+            ValueError: the named checkpoint is not whole, or the one to go on from is of a run with
+                other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
         checkpoint = resume_from_checkpoint
         if isinstance(checkpoint, str) and checkpoint.lower() == "true":
@@ -144,6 +139,9 @@ class AdapterTrainer(Trainer):
                 raise ValueError(f"{checkpoint!r} is no complete checkpoint of an adapter.")
         elif checkpoint:
             checkpoint = self._last_whole_checkpoint(checkpoint)
+        if isinstance(checkpoint, (str, os.PathLike)) and self._can_resume_from(checkpoint):
+            _check_same_kind_of_run(checkpoint, self._uses_deepspeed(), self.args.world_size)
+            _check_adapter_config(checkpoint, self.model)
         with self._engine_without_frozen_weights():
             return super().train(checkpoint, *args, **kwargs)
 
@@ -170,14 +168,19 @@ class AdapterTrainer(Trainer):
     def _can_resume_from(self, folder):
         return _is_whole_checkpoint(folder, getattr(self.args, "save_only_model", False))
 
+    def _has_all_ranks(self, folder):
+        saved = _saved_ranks(os.listdir(folder))
+        return saved == 0 or saved >= self.args.world_size
+
     def _last_whole_checkpoint(self, found):
         """Return the latest checkpoint in the output folder that is whole, None if all are not.
 
         Args:
             found: the one that was going to be used, or True for the latest. It is returned as it
                 is if it is whole, or if there are none at all, which the release then reports.
+                One of fewer ranks may be one that some were killed in: it is the last choice.
         """
-        if found is not True and self._can_resume_from(found):
+        if found is not True and self._can_resume_from(found) and self._has_all_ranks(found):
             return found
         folder = self.args.output_dir
         names = os.listdir(folder) if os.path.isdir(folder) else []
@@ -187,7 +190,8 @@ class AdapterTrainer(Trainer):
         if not steps:
             return found
         paths = [os.path.join(folder, f"{PREFIX_CHECKPOINT_DIR}-{step}") for step in steps[::-1]]
-        whole = next(filter(self._can_resume_from, paths), None)
+        whole = [path for path in paths if self._can_resume_from(path)]
+        whole = next(filter(self._has_all_ranks, whole), whole[0] if whole else None)
         if whole != paths[0]:
             then = f"resuming from {whole}" if whole else "starting anew"
             logger.warning("%s is incomplete; %s.", paths[0], then)
@@ -232,6 +236,7 @@ class AdapterTrainer(Trainer):
             if tokenizer is not None:
                 tokenizer.save_pretrained(staging)
             torch.save(self.args, os.path.join(staging, "training_args.bin"))
+            _flush_files(staging)  # before a rename makes them count, or a power cut leaves none
             for name in sorted(os.listdir(staging)):
                 old = os.path.join(output_dir, name)
                 if os.path.isdir(old):  # of chat templates, where a tokenizer has several
@@ -249,22 +254,9 @@ class AdapterTrainer(Trainer):
             torch.distributed.barrier()
         super()._save_checkpoint(*args, **kwargs)
 
-    def _load_adapter_weights(self, folder):
-        """Put the adapter's weights from `folder` into the model; a call for all ranks."""
-        weights = _read_adapter(folder)
-        with _gathered([p for p in self.model.parameters() if p.requires_grad], write=True):
-            expected = set(peft.get_peft_model_state_dict(self.model))
-            if set(weights) != expected:
-                odd = sorted(set(weights) ^ expected)
-                raise ValueError(
-                    f"The adapter in {folder!r} does not fit the model: {len(odd)} weights are in only "
-                    f"one of them, such as {odd[0]!r}."
-                )
-            peft.set_peft_model_state_dict(self.model, weights)
-
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         logger.info("Loading the adapter from %s", resume_from_checkpoint)
-        self._load_adapter_weights(resume_from_checkpoint)
+        _put_adapter(self.model, resume_from_checkpoint)
 
     def _load_rng_state(self, checkpoint):
         """Restore the random states, with torch releases that load nothing but tensors by default."""
@@ -277,7 +269,7 @@ class AdapterTrainer(Trainer):
     def _load_best_model(self):
         best = self.state.best_model_checkpoint
         logger.info("Loading the best adapter from %s (score: %s).", best, self.state.best_metric)
-        self._load_adapter_weights(best)
+        _put_adapter(self.model, best)
 
     def create_model_card(self, **kwargs):
         """Write the model card without asking the hub anything, unless the model goes there."""

@@ -7,6 +7,7 @@ from typing import Optional
 
 import peft
 import torch
+from adapter_weights import _put_adapter
 
 logger = logging.getLogger(__name__)
 
@@ -101,14 +102,38 @@ def _target_modules(model, requested):
     )
 
 
+def _wrap_for_adapter(model, folder):
+    """Return `model` with an untrained adapter of the settings in `folder`."""
+    config = peft.PeftConfig.from_pretrained(folder)
+    # Older releases return the settings that all kinds of adapters have.
+    config = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[config.peft_type].from_pretrained(folder)
+    config.inference_mode = False
+    return peft.get_peft_model(model, config)
+
+
 def _load_adapter(model, path):
-    """Return `model` with the adapter at `path`, a folder or a hub name, ready for more training."""
-    if os.path.isdir(path) and not os.path.isfile(os.path.join(path, "adapter_config.json")):
+    """Return `model` with the adapter at `path`, a folder or a hub name, ready for more training.
+
+    peft passes over weights that have no place in the model, and places that get no weight; with a
+    folder none of either is left.
+
+    Raises:
+        ValueError: there is no adapter, it cannot be read, or it is another model's.
+    """
+    is_folder = os.path.isdir(path)
+    if is_folder and not os.path.isfile(os.path.join(path, "adapter_config.json")):
         raise ValueError(f"--adapter_name_or_path: {path!r} holds no adapter_config.json.")
     try:
-        return peft.PeftModel.from_pretrained(model, path, is_trainable=True)
-    except (OSError, ValueError) as error:
+        if not is_folder:
+            return peft.PeftModel.from_pretrained(model, path, is_trainable=True)
+        model = _wrap_for_adapter(model, path)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"--adapter_name_or_path: cannot load {path!r}: {error}") from error
+    try:
+        _put_adapter(model, path)
+    except ValueError as error:
+        raise ValueError(f"--adapter_name_or_path: {error}") from error
+    return model
 
 
 def _check_one_half_precision(model):

@@ -14,6 +14,7 @@ import adapter_trainer
 import lora
 import whole_checkpoint
 from adapter_trainer import AdapterTrainer
+from adapter_weights import ADAPTER_FILES
 from chatglm_encoding import encode_pair
 from conftest import messages
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
@@ -40,9 +41,8 @@ class Rows(torch.utils.data.Dataset):
 
 
 def make_trainer(args, data_args, seed=0, **changes):
-    model = lora.add_lora(
-        make_model(seed), arguments(lora_rank=2, lora_dropout=0.1, **changes), args
-    )
+    changes = {"lora_rank": 2, "lora_dropout": 0.1, **changes}
+    model = lora.add_lora(make_model(seed), arguments(**changes), args)
     tokenizer = ToyTokenizer()
     return AdapterTrainer(
         model=model,
@@ -206,7 +206,7 @@ def cut(path):
 
 
 def spoil_adapter(folder):
-    for name in whole_checkpoint.ADAPTER_FILES:
+    for name in ADAPTER_FILES:
         (folder / name).unlink(missing_ok=True)
 
 
@@ -242,6 +242,232 @@ def test_half_written_checkpoints_are_passed_over(make, tmp_path, caplog):
     trainer = make(max_steps=2)
     trainer.train(resume_from_checkpoint=str(last))
     assert trainer.state.global_step == 2 and "starting anew" in caplog.text
+
+
+def files_of_kinds(folder):
+    """One file of each kind in a checkpoint that can be seen to be whole, the kinds by their ends."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    kinds = {path.suffix: path for path in paths if path.suffix in CHECKED_KINDS}
+    return [*kinds.values(), *(path for path in paths if path.name == "latest")]
+
+
+CHECKED_KINDS = (".bin", ".pt", ".pth", ".json", ".safetensors")
+DAMAGES = {
+    "cut": cut,
+    "emptied": lambda path: path.write_bytes(b""),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
+    "its end lost": lambda path: os.truncate(path, path.stat().st_size - 2),
+}
+
+
+def as_of_deepspeed(folder, ranks=2):
+    """Make a checkpoint one of that many ranks with DeepSpeed, as far as files go."""
+    for name in ("optimizer.pt", "rng_state.pth"):
+        (folder / name).unlink()
+    (folder / "latest").write_text("global_step4")
+    state = folder / "global_step4"
+    state.mkdir()
+    torch.save({}, state / "mp_rank_00_model_states.pt")
+    for rank in range(ranks):
+        torch.save({}, folder / f"rng_state_{rank}.pth")
+        torch.save({}, state / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
+
+
+def as_of_ranks(folder, ranks):
+    (folder / "rng_state.pth").unlink()
+    for rank in ranks:
+        torch.save({}, folder / f"rng_state_{rank}.pth")
+
+
+@pytest.mark.parametrize("deepspeed", [False, True])
+def test_each_kind_of_file_is_looked_into(make, tmp_path, deepspeed):
+    make(max_steps=4).train()
+    last, kept = tmp_path / "out/checkpoint-4", tmp_path / "kept"
+    if deepspeed:
+        as_of_deepspeed(last)
+    shutil.copytree(last, kept)
+    files = files_of_kinds(last)
+    assert len(files) >= 4
+    if deepspeed:
+        files += [*(last / "global_step4").iterdir()]
+    for path in files:
+        for what, damage in DAMAGES.items():
+            assert whole_checkpoint._is_whole_checkpoint(str(last))
+            damage(path)
+            assert not whole_checkpoint._is_whole_checkpoint(str(last)), (path.name, what)
+            shutil.rmtree(last)
+            shutil.copytree(kept, last)
+
+
+MISSING = {
+    "a rank's random state": lambda folder: (folder / "rng_state_0.pth").unlink(),
+    "all but the first rank's": lambda folder: (folder / "rng_state_1.pth").unlink(),
+    "a rank's optimizer": lambda folder: next(folder.rglob("*rank_1*optim_states.pt")).unlink(),
+    "DeepSpeed's model": lambda folder: next(folder.rglob("*model_states.pt")).unlink(),
+    "DeepSpeed's folder": lambda folder: shutil.rmtree(folder / "global_step4"),
+    "latest": lambda folder: (folder / "latest").unlink(),
+    "its own name in latest": lambda folder: (folder / "latest").write_text("global_step6"),
+}
+
+
+@pytest.mark.parametrize("what", MISSING)
+def test_each_ranks_files_are_missed(make, tmp_path, what):
+    make(max_steps=2).train()
+    last = tmp_path / "out/checkpoint-2"
+    as_of_deepspeed(last)
+    assert whole_checkpoint._is_whole_checkpoint(str(last))
+    MISSING[what](last)
+    assert not whole_checkpoint._is_whole_checkpoint(str(last))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "whole"), [((0, 1, 2), True), ((0,), False), ((1, 2), False), ((0, 2), False)]
+)
+def test_random_states_are_of_every_rank(make, tmp_path, ranks, whole):
+    make(max_steps=2).train()
+    last = tmp_path / "out/checkpoint-2"
+    as_of_ranks(last, ranks)
+    assert whole_checkpoint._is_whole_checkpoint(str(last)) is whole
+
+
+def test_files_are_on_the_disk_before_they_count(make, tmp_path, monkeypatch):
+    """A power cut after the rename, and before the system wrote, would leave names without content."""
+    flushed, counted = set(), []
+    sync, replace = os.fsync, os.replace
+
+    def note_replace(old, new):
+        if adapter_trainer.STAGING_PREFIX in str(old):
+            paths = [os.path.join(place, n) for place, _, names in os.walk(old) for n in names]
+            counted.extend(os.stat(path).st_ino for path in paths or [old])
+        replace(old, new)
+
+    monkeypatch.setattr(
+        os, "fsync", lambda number: (flushed.add(os.fstat(number).st_ino), sync(number))
+    )
+    monkeypatch.setattr(os, "replace", note_replace)
+    make(max_steps=2).save_model(str(tmp_path / "A"))
+    assert len(counted) >= 4 and set(counted) <= flushed
+
+
+OTHER_RUNS = {
+    "lora_alpha": ({"lora_alpha": 64}, r"--lora_alpha 32 \(this run: 64\)"),
+    "rank": ({"lora_rank": 4}, r"--lora_rank 2 \(this run: 4\)"),
+    "targets": (
+        {"lora_target_modules": "query_key_value,dense"},
+        r"--lora_target_modules query_key_value \(this run: dense,query_key_value\)",
+    ),
+    "bias": ({"lora_bias": "all"}, r"--lora_bias none \(this run: all\)"),
+    "modules to save": (
+        {"lora_modules_to_save": "lm_head"},
+        r"--lora_modules_to_save none \(this run: lm_head\)",
+    ),
+    "several": (
+        {"lora_rank": 4, "lora_alpha": 16},
+        r"--lora_rank 2 \(this run: 4\), --lora_alpha 32 \(this run: 16\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["named", "found by the script", True])
+@pytest.mark.parametrize("what", OTHER_RUNS)
+def test_a_checkpoint_of_other_settings_is_refused(make, tmp_path, what, how):
+    changes, said = OTHER_RUNS[what]
+    make(max_steps=2).train()
+    place = str(tmp_path / "out/checkpoint-2")
+    named = place if how == "named" else None
+    trainer = make(lora_changes=changes, resume_from_checkpoint=named)
+    before = adapter_of(trainer.model)
+    with pytest.raises(ValueError, match=f"checkpoint-2' was trained with {said}: go on") as error:
+        trainer.train(resume_from_checkpoint=True if how is True else place)
+    assert "\n" not in str(error.value)
+    assert_same(adapter_of(trainer.model), before)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"lora_target_modules": "dense,query_key_value"},
+        {"lora_target_modules": "layers.0.dense,layers.1.dense,query_key_value"},
+        {"lora_target_modules": "query_key_value,dense", "lora_dropout": 0.3},
+    ],
+)
+def test_the_same_modules_in_other_words_are_the_same(make, changes):
+    make(max_steps=2, lora_changes={"lora_target_modules": "query_key_value,dense"}).train()
+    again = make(max_steps=4, lora_changes=changes)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 4
+
+
+def test_linear_modules_by_peft_s_name_for_them_resume(make):
+    if not hasattr(peft.utils, "INCLUDE_LINEAR_LAYERS_SHORTHAND"):
+        pytest.skip("this release of peft has no name for them")
+    for steps in (2, 4):
+        trainer = make(max_steps=steps, lora_changes={"lora_target_modules": "all-linear"})
+        trainer.train(resume_from_checkpoint=steps > 2)
+    assert trainer.state.global_step == 4
+
+
+OTHER_KINDS = {
+    "with DeepSpeed": (as_of_deepspeed, {}, "was saved with DeepSpeed, which this run does not"),
+    "without": (
+        lambda folder: None,
+        {"_uses_deepspeed": lambda self: True},
+        "was saved without DeepSpeed, which this run uses: leave out --deepspeed",
+    ),
+    "of more ranks": (
+        lambda folder: as_of_ranks(folder, range(3)),
+        {},
+        r"has random states for 3 rank\(s\), and this run has 1: start as many, or start anew",
+    ),
+    "of one rank": (
+        lambda folder: None,
+        {"ranks": 2},
+        r"states for 1 rank\(s\), and this run has 2",
+    ),
+    "of fewer ranks": (
+        lambda folder: as_of_ranks(folder, range(2)),
+        {"ranks": 3},
+        r"states for 2 rank\(s\), and this run has 3",
+    ),
+}
+
+
+@pytest.fixture
+def as_run(monkeypatch):
+    """Have trainers take themselves for ones of another number of ranks, or of DeepSpeed."""
+
+    def change(ranks=1, **methods):
+        for name, method in methods.items():
+            monkeypatch.setattr(AdapterTrainer, name, method)
+        monkeypatch.setattr(transformers.TrainingArguments, "world_size", ranks)
+
+    return change
+
+
+@pytest.mark.parametrize("how", ["named", "found by the script", True])
+@pytest.mark.parametrize("what", OTHER_KINDS)
+def test_a_checkpoint_of_another_kind_of_run_is_refused(make, tmp_path, as_run, what, how):
+    change, run, said = OTHER_KINDS[what]
+    make(max_steps=2).train()
+    place = tmp_path / "out/checkpoint-2"
+    change(place)
+    trainer = make(resume_from_checkpoint=str(place) if how == "named" else None)
+    as_run(**run)
+    with pytest.raises(ValueError, match=f"checkpoint-2' .*{said}") as error:
+        trainer.train(resume_from_checkpoint=True if how is True else str(place))
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_that_a_rank_was_killed_in_is_passed_over(make, tmp_path, as_run, caplog):
+    make(max_steps=4).train()
+    whole, last = tmp_path / "out/checkpoint-2", tmp_path / "out/checkpoint-4"
+    as_of_ranks(whole, range(3))
+    as_of_ranks(last, range(2))
+    trainer = make()
+    as_run(ranks=3)
+    for found in (True, str(last)):
+        assert trainer._last_whole_checkpoint(found) == str(whole)
+        assert f"{last} is incomplete; resuming from {whole}" in caplog.text
 
 
 class Killed(BaseException):
@@ -444,6 +670,20 @@ def test_the_model_card_needs_no_hub(make, tmp_path, monkeypatch):
     assert "owner/model" in (tmp_path / "out/README.md").read_text("utf-8")
 
 
+def assert_damage_is_seen(folder):
+    """Each file of DeepSpeed's counts for whether a checkpoint is whole, and is put back here."""
+    assert whole_checkpoint._is_whole_checkpoint(str(folder))
+    with pytest.raises(ValueError, match="was saved with DeepSpeed"):
+        whole_checkpoint._check_same_kind_of_run(str(folder), False, 1)
+    name = (folder / "latest").read_text()
+    for path in [folder / "latest", *(folder / name).iterdir()]:
+        content = path.read_bytes()
+        cut(path)
+        assert not whole_checkpoint._is_whole_checkpoint(str(folder)), path
+        path.write_bytes(content)
+    assert whole_checkpoint._is_whole_checkpoint(str(folder))
+
+
 def deepspeed_run(folder, stage, gather):
     """What a rank of a DeepSpeed test does; see the test below."""
     from pathlib import Path
@@ -482,6 +722,7 @@ def deepspeed_run(folder, stage, gather):
         assert_adapter_folder(folder)
         assert_adapter_folder(folder / "checkpoint-4")
         assert (folder / "checkpoint-4/latest").is_file()
+        assert_damage_is_seen(folder / "checkpoint-4")
         shutil.rmtree(folder / "checkpoint-6")
     torch.distributed.barrier()
     partitioned = any(hasattr(p, "ds_id") for p in trainer.model.parameters())
