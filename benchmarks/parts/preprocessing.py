@@ -74,7 +74,7 @@ def show(found: dict) -> Part:
             ),
         ]
     text = f"""
-{ROWS} rows as above, from the file to the written cache. "Tokenizing alone" is the
+{ROWS} rows as above, from reading the loaded data to the written cache. "Tokenizing alone" is the
 tokenizer's time for the two texts of each row one by one, as the recipe calls it. The second run
 finds the cache; that other processes find it is tested in tests/payload/test_prompt_response.py.
 """
