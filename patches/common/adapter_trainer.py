@@ -39,6 +39,18 @@ def _flush_files(folder):
                 os.fsync(opened.fileno())
 
 
+def _use_one_gpu(args):
+    """Keep a single process to one GPU: models' own code cannot stand torch.nn.DataParallel."""
+    if args.n_gpu > 1:
+        logger.warning(
+            "One of %d GPUs is used: start the script with torchrun --nproc_per_node %d, or with "
+            "deepspeed, to use all.",
+            args.n_gpu,
+            args.n_gpu,
+        )
+        args._n_gpu = 1  # as the releases themselves do for models that are spread over GPUs
+
+
 def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **options):
     """Return the release's smoothed loss, each label compared with what comes before it.
 
@@ -60,6 +72,8 @@ class AdapterTrainer(Trainer):
     """
 
     def __init__(self, *args, **kwargs):
+        if kwargs.get("args") is not None:
+            _use_one_gpu(kwargs["args"])
         super().__init__(*args, **kwargs)
         # Called here, a batch at a time, and not in the release's loop, which keeps what it returns.
         self._predicted_ids, self.preprocess_logits_for_metrics = (

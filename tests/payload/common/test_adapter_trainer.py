@@ -158,6 +158,17 @@ def test_modules_trained_in_full_are_saved_too(make, tmp_path):
     assert all("lora_" in name or "lm_head" in name for name in tensors)
 
 
+def test_one_process_uses_one_gpu(training_args, data_args, caplog):
+    args = training_args(per_device_train_batch_size=3)
+    args._n_gpu = 4  # as on a machine that has so many
+    trainer = make_trainer(args, data_args)
+    assert trainer.args.n_gpu == 1 and trainer.args.train_batch_size == 3
+    assert "One of 4 GPUs is used: start the script with torchrun --nproc_per_node 4" in caplog.text
+    caplog.clear()
+    make_trainer(training_args(), data_args)
+    assert "GPUs" not in caplog.text
+
+
 def test_little_smoothing_is_nearly_the_models_own_loss(make):
     """In training and in evaluation; much of it is something else."""
     losses = {}
