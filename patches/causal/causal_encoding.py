@@ -70,6 +70,8 @@ def _require_answer(tokenizer, form, answer, written):
     Trimming is the template's right. An answer may bring the tag that the prompt ends with,
     `<think>`, which then must not be there twice.
     """
+    if written == form.lead + answer and "<" not in answer:
+        return  # as nearly always, and sooner told
     answer, found = _loosely(answer), _loosely(written)
     tag = re.search(r"<[^<>]*>$", form.opened.rstrip())
     is_whole = found.endswith(answer)
@@ -101,7 +103,7 @@ def _cut_target(tokenizer, form, ids, most):
         around = form.lead_length + len(end)
         raise ValueError(
             f"--max_target_length {most} leaves no room for the response: what the format puts "
-            f"around it takes {around} tokens."
+            f"around it takes {around} tokens, and its first character more than are left."
         )
     return kept + end
 

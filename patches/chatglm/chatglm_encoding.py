@@ -105,6 +105,11 @@ def encode_pair(tokenizer, messages, limits):
         raise ValueError(f"the response {response!r} encodes to no tokens.")
     context, source_length = _context_ids(tokenizer, messages[:-1], limits)
     kept = cut_at_character(tokenizer, response_ids, limits.max_target_length - 2)
+    if not kept:
+        raise ValueError(
+            f"--max_target_length {limits.max_target_length} leaves no room for the response: its "
+            "first character alone takes more tokens."
+        )
     # Other models' tokenizers no longer have this method in transformers 5.
     build = getattr(tokenizer, "build_inputs_with_special_tokens", lambda *_: [])
     input_ids = build(context, kept)

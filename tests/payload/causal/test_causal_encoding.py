@@ -21,7 +21,7 @@ import prediction
 import templates_table
 from adapter_trainer import AdapterTrainer
 from causal_encoding import encode_pair, encode_prompt, lead_ids, stop_ids
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from prompt_response import PairCollator
 from templates_table import dialogue, judge, judge_all, limits, spell
@@ -114,14 +114,19 @@ def test_rows_follow_the_format(kind, template):
 
     @settings(max_examples=150, deadline=None, derandomize=True)
     @given(TEXT, ROUNDS, FULL, st.integers(4, 40), SYSTEMS)
+    @example("", [], "🙂", 4, None)
     def rows(prompt, history, response, target, system):
         messages = messages_of(prompt, history, response, system=system)
-        row = encode_pair(tokenizer, messages, limits(10_000, target))
         context = stated_prompt(kind, template, prompt, history, system)
         answer = tokenizer.encode(clean(response), add_special_tokens=False)
         kept = list(answer)
         while len(kept) > target - 1 or (kept != answer and "\ufffd" in spell(tokenizer, kept)):
             kept.pop()
+        if not kept:  # the first character alone takes more tokens
+            with pytest.raises(ValueError, match="leaves no room for the response"):
+                encode_pair(tokenizer, messages, limits(10_000, target))
+            return
+        row = encode_pair(tokenizer, messages, limits(10_000, target))
         stated = [(i, -100) for i in context] + [(i, i) for i in [*kept, end]]
         assert list(zip(row["input_ids"], row["labels"])) == stated
         assert row["attention_mask"] == [1] * len(stated)
