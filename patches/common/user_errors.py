@@ -103,6 +103,7 @@ def _user_error(error, script):
 def _leave_process_group():
     """End a distributed run's process group, whose threads may abort a process that exits with it."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()  # a rank that leaves while another still saves may abort, too
         torch.distributed.destroy_process_group()
 
 
