@@ -1,0 +1,96 @@
+"""Which base model an adapter belongs to: recorded where it is saved, compared where it is used."""
+
+import json
+import os
+import re
+
+import torch
+from adapter_weights import _gathered
+
+RUN_FILE = "training_run.json"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+SAMPLED_VALUES = 4  # of each weight
+HALVES = {torch.float16, torch.bfloat16}
+
+
+def _first_values(parameter):
+    """Return the first few values of a weight, on the CPU; a call for all ranks."""
+    with _gathered([parameter]):
+        return parameter.detach().flatten()[:SAMPLED_VALUES].cpu()
+
+
+def _sample(model):
+    """Return {dtype: {name of a weight: its first values}} of a model that has no adapter yet.
+
+    What the rows that were added to an embedding hold does not change it.
+    """
+    sample = {}
+    for name, parameter in model.named_parameters():
+        if parameter.is_floating_point():
+            kind = str(parameter.dtype).rpartition(".")[2]
+            sample.setdefault(kind, {})[name] = _first_values(parameter).tolist()
+    return sample
+
+
+def _describe_base(model):
+    """Return what tells the base model from others, as JSON has it; a call for all ranks.
+
+    Args:
+        model: the loaded base, its embeddings resized, without an adapter.
+
+    Returns:
+        name_or_path; revision and code_revision, the commits of a hub model's weights and code or
+        None; vocabulary_size, the rows of its embedding; sample, see `_sample`.
+    """
+    config = model.config
+    # A hub model's own code is imported from a package named after the commit.
+    package = type(model).__module__.split(".")[-2:][0]
+    embedding = model.get_input_embeddings().weight
+    return {
+        "name_or_path": getattr(config, "_name_or_path", None) or None,
+        "revision": getattr(config, "_commit_hash", None),
+        "code_revision": package if COMMIT.fullmatch(package) else None,
+        "vocabulary_size": getattr(embedding, "ds_shape", embedding.shape)[0],
+        "sample": _sample(model),
+    }
+
+
+def _is_same_value(there, here):
+    """Return whether two samples of a weight are of one, each perhaps rounded to its own dtype."""
+    # Between the two half precisions it was rounded twice.
+    tolerance = 2**-7 if {there.dtype, here.dtype} == HALVES else 0
+    rounded = here.to(there.dtype).to(here.dtype)
+    return torch.allclose(there.to(here.dtype), rounded, rtol=tolerance, atol=0, equal_nan=True)
+
+
+def _base_difference(model, record):
+    """Return in words how a base model's weights differ from those recorded, "" if they don't.
+
+    A call for all ranks.
+
+    Args:
+        model: the loaded base, without an adapter.
+        record: what `_describe_base` returned in training; weights that releases of transformers
+            name otherwise are not compared.
+    """
+    parameters, compared, other = dict(model.named_parameters()), 0, []
+    for kind, values in record.get("sample", {}).items():
+        for name in values.keys() & parameters.keys():
+            here = _first_values(parameters[name])
+            there = torch.tensor(values[name], dtype=getattr(torch, kind))
+            compared += 1
+            if len(there) != len(here) or not _is_same_value(there, here):
+                other.append(name)
+    if not other:
+        return ""
+    return f"{len(other)} of {compared} weights that were looked at, such as {min(other)!r}"
+
+
+def _read_run(folder):
+    """Return what the run that saved the adapter in `folder` recorded, {} where nothing is."""
+    try:
+        with open(os.path.join(folder, RUN_FILE), encoding="utf-8") as file:
+            record = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
