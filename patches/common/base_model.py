@@ -75,7 +75,7 @@ def _base_difference(model, record):
     """
     parameters, compared, other = dict(model.named_parameters()), 0, []
     for kind, values in record.get("sample", {}).items():
-        for name in values.keys() & parameters.keys():
+        for name in sorted(values.keys() & parameters.keys()):  # all ranks in one order
             here = _first_values(parameters[name])
             there = torch.tensor(values[name], dtype=getattr(torch, kind))
             compared += 1
