@@ -3,7 +3,7 @@
 class ModelArguments:                   →  class ModelArguments(LoraArguments):
 if len(tokenizer) > embedding_size:        if len(tokenizer) > embedding_size:
     model.resize_token_embeddings(…)           model.resize_token_embeddings(…)
-                                        →  model = add_lora(model, model_args, training_args)
+                                        →  model = add_lora(model, tokenizer, …)
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def apply(patch: Patch) -> None:
         raise patch.refuse(f"found no call of {a.model}.resize_token_embeddings", near, hint)
     patch.insert_after(
         max(map(a.place, resizes), key=a.body.index),
-        f"{a.model} = add_lora({a.model}, {a.model_args}, {a.training_args})",
+        f"{a.model} = add_lora({a.model}, {a.tokenizer}, stop_ids, {a.model_args}, {a.training_args})",
         "the model, loaded and its embeddings resized, gets LoRA",
     )
 
@@ -47,7 +47,8 @@ def verify(script: Script) -> None:
     script.require(len(model) == 1, "the LoRA model is bound to one name", call)
     groups = script.groups()
     promise = "LoRA wraps the model in place"
-    script.given(call, promise, model[0], groups["model"], groups["training"])
+    given = (model[0], script.loaded("AutoTokenizer"), "stop_ids")
+    script.given(call, promise, *given, groups["model"], groups["training"])
     later = [b for b in script.bindings(model[0]) if b.lineno > call.lineno]
     script.require(not later, "nothing replaces the LoRA model", *later)
     early = script.calls("resize_token_embeddings", script.main)

@@ -20,6 +20,7 @@ from dialogue_form import (
     _render,
     _template,
 )
+from user_error import UserError
 
 
 def _fit(tokenizer, messages, most):
@@ -52,7 +53,7 @@ def _fit(tokenizer, messages, most):
         else:
             cut = middle
     if best is None:
-        raise ValueError(
+        raise UserError(
             f"--max_source_length {most} leaves no room for the prompt: with what the format puts "
             f"around it, its first character alone takes {len(shortened(1)[-1])} tokens."
         )
@@ -65,7 +66,7 @@ def _loosely(text):
 
 
 def _require_answer(tokenizer, form, answer, written):
-    """Raise ValueError unless `written`, what follows the prompt, brings the whole answer, once.
+    """Raise UserError unless `written`, what follows the prompt, brings the whole answer, once.
 
     Trimming is the template's right. An answer may bring the tag that the prompt ends with,
     `<think>`, which then must not be there twice.
@@ -101,7 +102,7 @@ def _cut_target(tokenizer, form, ids, most):
     kept = cut_at_character(tokenizer, ids[: -len(end)], most - len(end))
     if len(kept) <= form.lead_length:
         around = form.lead_length + len(end)
-        raise ValueError(
+        raise UserError(
             f"--max_target_length {most} leaves no room for the response: what the format puts "
             f"around it takes {around} tokens, and its first character more than are left."
         )
@@ -189,7 +190,7 @@ def encode_prompt(tokenizer, messages, limits):
         limits: has `max_source_length`, the most ids to return.
 
     Raises:
-        ValueError: the limit leaves no room for any text of the question, or the chat template
+        UserError: the limit leaves no room for any text of the question, or the chat template
             refuses the dialogue, or leaves out a part of it.
     """
     return _fit(tokenizer, messages, limits.max_source_length)[2]
@@ -233,12 +234,12 @@ def encode_pair(tokenizer, messages, limits):
         nothing.
 
     Raises:
-        ValueError: as `encode_prompt`, or the answer is blank, has no room, or is not what the
+        UserError: as `encode_prompt`, or the answer is blank, has no room, or is not what the
             chat template writes.
     """
     *asked, answer = messages
     if not answer["content"].strip():
-        raise ValueError(f"the response {answer['content']!r} encodes to no tokens.")
+        raise UserError(f"the response {answer['content']!r} encodes to no tokens.")
     form = _form_of(tokenizer, messages)
     for _ in range(2):
         kept, text, prompt, length = _fit(tokenizer, asked, limits.max_source_length)

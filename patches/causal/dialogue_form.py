@@ -5,6 +5,8 @@ import functools
 import itertools
 import re
 
+from user_error import UserError
+
 # Stand for texts, to see what a template puts around them: here no user's text is near.
 SYSTEM, QUESTION, ANSWER = "(system)", "(question)", "(answer)"
 
@@ -20,14 +22,14 @@ def _template(tokenizer):
 
 
 def _refusal(tokenizer, what):
-    return ValueError(f"the chat template of {type(tokenizer).__name__} {what}.")
+    return UserError(f"the chat template of {type(tokenizer).__name__} {what}.")
 
 
 def _render(tokenizer, messages, is_open):
     """Return a dialogue as text; open, it ends where an answer begins.
 
     Raises:
-        ValueError: the chat template refuses it, whatever its code raises.
+        UserError: the chat template refuses it, whatever its code raises.
     """
     if not _template(tokenizer):
         rounds = [f"### {m['role'].title()}:\n{m['content']}\n\n" for m in messages]
@@ -130,7 +132,7 @@ def _form(tokenizer, template, has_system):
         template leaves it out.
 
     Raises:
-        ValueError: a text is left out or written twice, or there is no token to end an answer.
+        UserError: a text is left out or written twice, or there is no token to end an answer.
     """
     dialogue = functools.partial(_placeholders, has_system)
     asked = _render(tokenizer, dialogue(QUESTION), True)
@@ -153,7 +155,7 @@ def _form(tokenizer, template, has_system):
         end = turn
     end_ids = [special[text] for text in re.findall(_pattern(special), end)]
     if not end and tokenizer.eos_token_id is None:
-        raise ValueError(
+        raise UserError(
             f"{type(tokenizer).__name__} has no end-of-text token to end an answer with: set its "
             "eos_token."
         )

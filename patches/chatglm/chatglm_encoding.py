@@ -1,6 +1,7 @@
 """How ChatGLM-6B reads a dialogue: its prompt template and its token layout."""
 
 from cut_response import cut_at_character
+from user_error import UserError
 
 
 def build_prompt(prompt, history=None):
@@ -26,10 +27,10 @@ def _pairs(messages):
     """Return the rounds of a dialogue of user and assistant, [(question, answer)].
 
     Raises:
-        ValueError: a system message, for which ChatGLM-6B's format has no place.
+        UserError: a system message, for which ChatGLM-6B's format has no place.
     """
     if messages and messages[0]["role"] == "system":
-        raise ValueError("ChatGLM-6B's format has no place for a system message.")
+        raise UserError("ChatGLM-6B's format has no place for a system message.")
     texts = [message["content"] for message in messages]
     return list(zip(texts[::2], texts[1::2]))
 
@@ -91,22 +92,22 @@ def encode_pair(tokenizer, messages, limits):
         would have held the row whole.
 
     Raises:
-        ValueError: the tokenizer has another layout, the response has no tokens, or there is no
+        UserError: the tokenizer has another layout, the response has no tokens, or there is no
             place for what is asked.
     """
     if limits.learn == "all":
-        raise ValueError(
+        raise UserError(
             "--learn all: ChatGLM-6B reads all that comes before an answer in both directions, so "
             "earlier answers would see what they are to learn; give --learn last."
         )
     response = messages[-1]["content"]
     response_ids = tokenizer.encode(response, add_special_tokens=False)
     if not response_ids:
-        raise ValueError(f"the response {response!r} encodes to no tokens.")
+        raise UserError(f"the response {response!r} encodes to no tokens.")
     context, source_length = _context_ids(tokenizer, messages[:-1], limits)
     kept = cut_at_character(tokenizer, response_ids, limits.max_target_length - 2)
     if not kept:
-        raise ValueError(
+        raise UserError(
             f"--max_target_length {limits.max_target_length} leaves no room for the response: its "
             "first character alone takes more tokens."
         )
@@ -118,7 +119,7 @@ def encode_pair(tokenizer, messages, limits):
     context_length = len(context) + 1
     start = input_ids[context_length : context_length + 1]
     if input_ids[: len(context)] != context or start != [tokenizer.bos_token_id]:
-        raise ValueError(
+        raise UserError(
             f"{type(tokenizer).__name__} does not put [gMASK] <sop> between prompt and response as "
             "ChatGLM-6B's tokenizer does; its model cannot be tuned with this script."
         )

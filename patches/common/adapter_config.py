@@ -5,6 +5,8 @@ import os
 import re
 import textwrap
 
+from user_error import UserError
+
 # What peft calls a setting, and what the script does; later releases' others, which an adapter to go
 # on training may bring, have no option.
 COMPARED_SETTINGS = {
@@ -60,7 +62,7 @@ def _check_adapter_config(folder, model):
     Its weights may fit all the same, and mean something else: lora_alpha scales them.
 
     Raises:
-        ValueError: settings that shape the adapter differ.
+        UserError: settings that shape the adapter differ.
     """
     with open(os.path.join(folder, "adapter_config.json"), encoding="utf-8") as file:
         saved = json.load(file)
@@ -72,7 +74,7 @@ def _check_adapter_config(folder, model):
             said = f"{option} {_setting_text(there)} (this run: {_setting_text(here)})"
             differences.append(said)
     if differences:
-        raise ValueError(
+        raise UserError(
             f"{folder!r} was trained with {', '.join(differences)}: go on with what it was trained "
             "with, or start anew in another --output_dir."
         )

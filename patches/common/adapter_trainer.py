@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import json
 import logging
 import os
 import shutil
@@ -12,31 +13,25 @@ import numpy as np
 import torch
 from adapter_config import _check_adapter_config
 from adapter_weights import _gathered, _put_adapter
+from base_model import RUN_FILE
+from deepspeed_engine import _engines_without_frozen_weights
 from evaluation_counts import _response_counts
+from learning_checks import (
+    _require_finite_loss,
+    _require_finite_weights,
+    _require_learnt,
+    _watch_checkpointing,
+)
 from length_grouping import _EpochLengthGroupedSampler
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
-from whole_checkpoint import (
-    CHECKPOINT_NAME,
-    _check_same_kind_of_run,
-    _is_whole_checkpoint,
-    _saved_ranks,
-)
+from whole_checkpoint import _check_same_kind_of_run, _choose_checkpoint
+from whole_files import _flush_files, _full_disk_told
 
 logger = logging.getLogger(__name__)
 
 STAGING_PREFIX = ".saving-"
-
-
-def _flush_files(folder):
-    """Have the disk take all that was written to the files under `folder`."""
-    for path, _, names in os.walk(folder):
-        for name in names:
-            file = os.path.join(path, name)
-            # Not every system flushes a file that is open for reading; a copied one may be read-only.
-            with open(file, "rb+" if os.access(file, os.W_OK) else "rb") as opened:
-                os.fsync(opened.fileno())
 
 
 def _use_one_gpu(args):
@@ -60,6 +55,27 @@ def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **op
     return smoother(outputs, labels, shift_labels=True, **options)
 
 
+def _takes_loss_options(model):
+    """Return whether a model's `forward` takes what the releases weigh a batch's tokens by."""
+    takes = inspect.signature(model.forward).parameters.values()
+    any_other = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes)
+    return getattr(model, "accepts_loss_kwargs", any_other)
+
+
+def _half_beside_float(model):
+    """Return the half precision of a model in which other weights than LoRA's are float32, or None.
+
+    These, trained in full, are float32 for the optimizer's sake, and meet the others in the middle
+    of the model.
+    """
+    weights = list(model.named_parameters())
+    halves = {w.dtype for _, w in weights if w.dtype in (torch.float16, torch.bfloat16)}
+    floats = any(
+        w.requires_grad and w.dtype is torch.float32 and "lora_" not in name for name, w in weights
+    )
+    return halves.pop() if len(halves) == 1 and floats else None
+
+
 class AdapterTrainer(Trainer):
     """A Trainer for a peft model, the same with every release from 4.28 on.
 
@@ -75,6 +91,13 @@ class AdapterTrainer(Trainer):
         if kwargs.get("args") is not None:
             _use_one_gpu(kwargs["args"])
         super().__init__(*args, **kwargs)
+        base = self.model.get_base_model()
+        # Releases ask the peft model, which takes and names anything, for these.
+        if getattr(self, "model_accepts_loss_kwargs", False):
+            self.model_accepts_loss_kwargs = _takes_loss_options(base)
+        self.label_names = self.args.label_names or ["labels"]
+        self.args.logging_nan_inf_filter = False  # which logs 0.0 for them
+        self._checkpointing_watched = not self.args.gradient_checkpointing
         # Called here, a batch at a time, and not in the release's loop, which keeps what it returns.
         self._predicted_ids, self.preprocess_logits_for_metrics = (
             self.preprocess_logits_for_metrics,
@@ -100,38 +123,38 @@ class AdapterTrainer(Trainer):
             return loss, logits, labels
         return loss, *_response_counts(self._predicted_ids(logits, labels), labels)
 
+    def training_step(self, *args, **kwargs):
+        """Train on one batch; a loss that is not finite ends the run, unless --allow_non_finite."""
+        watch = contextlib.nullcontext()
+        if not self._checkpointing_watched:
+            self._checkpointing_watched, watch = True, _watch_checkpointing(self.model)
+        with watch:
+            loss = super().training_step(*args, **kwargs)
+        if not getattr(self.args, "allow_non_finite", False):
+            _require_finite_loss(loss, self.state.global_step + 1)
+        return loss
+
+    def compute_loss_context_manager(self):
+        """Return the context of a forward pass: that of the release, and one precision for all."""
+        context = contextlib.ExitStack()
+        context.enter_context(super().compute_loss_context_manager())
+        half = _half_beside_float(self.model)
+        if half is not None:
+            context.enter_context(torch.autocast(self.args.device.type, half))
+        return context
+
     def _uses_deepspeed(self):
         return bool(
             getattr(self, "is_deepspeed_enabled", False) or getattr(self.args, "deepspeed", None)
         )
 
-    @contextlib.contextmanager
-    def _engine_without_frozen_weights(self):
-        """While this lasts, DeepSpeed's engines save and expect trainable weights only."""
+    def _zero_stage(self):
+        """Return the stage of ZeRO, 0 to 3; None without DeepSpeed."""
         if not self._uses_deepspeed():
-            yield
-            return
-        import deepspeed
-
-        engine = deepspeed.DeepSpeedEngine
-        # Patched on the class, since the engine is made, and may be loaded into, in the middle of
-        # the releases' own training loop.
-        settings = {
-            "save_checkpoint": {"exclude_frozen_parameters": True},
-            "load_checkpoint": {"load_module_strict": False},
-        }
-        originals = {name: getattr(engine, name) for name in settings}
-        for name, extra in settings.items():
-            takes = inspect.signature(originals[name]).parameters
-            if not set(extra) <= set(takes):
-                logger.warning("This DeepSpeed's checkpoints hold the frozen weights too.")
-                continue
-            setattr(engine, name, functools.partialmethod(originals[name], **extra))
-        try:
-            yield
-        finally:
-            for name, original in originals.items():
-                setattr(engine, name, original)
+            return None
+        config = getattr(self.args, "hf_deepspeed_config", None)
+        config = config or self.accelerator.state.deepspeed_plugin.hf_ds_config
+        return config.get_value("zero_optimization.stage", 0)
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         """Train as `Trainer.train` does, from the last checkpoint that is whole.
@@ -142,22 +165,19 @@ class AdapterTrainer(Trainer):
         there means the last one. Nothing is loaded from one of another adapter or kind of run.
 
         Raises:
-            ValueError: the named checkpoint is not whole, or the one to go on from is of a run with
+            UserError: the named checkpoint is not whole, or the one to go on from is of a run with
                 other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
-        checkpoint = resume_from_checkpoint
-        if isinstance(checkpoint, str) and checkpoint.lower() == "true":
-            checkpoint = True
-        if isinstance(checkpoint, str) and checkpoint == self.args.resume_from_checkpoint:
-            if not self._can_resume_from(checkpoint):
-                raise ValueError(f"{checkpoint!r} is no complete checkpoint of an adapter.")
-        elif checkpoint:
-            checkpoint = self._last_whole_checkpoint(checkpoint)
-        if isinstance(checkpoint, (str, os.PathLike)) and self._can_resume_from(checkpoint):
-            _check_same_kind_of_run(checkpoint, self._uses_deepspeed(), self.args.world_size)
+        checkpoint = _choose_checkpoint(resume_from_checkpoint, self.args)
+        if checkpoint:
+            _check_same_kind_of_run(checkpoint, self._zero_stage(), self.args.world_size)
             _check_adapter_config(checkpoint, self.model)
-        with self._engine_without_frozen_weights():
-            return super().train(checkpoint, *args, **kwargs)
+        before = self.state.global_step
+        engines = _engines_without_frozen_weights() if self._uses_deepspeed() else None
+        with engines or contextlib.nullcontext():
+            result = super().train(checkpoint, *args, **kwargs)
+        _require_learnt(self._adapter_state(), self.state.global_step - before)
+        return result
 
     def evaluation_loop(self, *args, ignore_keys=None, **kwargs):
         """Evaluate as the release does; a key/value cache is no output, whatever the model says."""
@@ -179,38 +199,6 @@ class AdapterTrainer(Trainer):
                 groups[:] = [group for group in groups if group["params"]]
         return optimizer
 
-    def _can_resume_from(self, folder):
-        return _is_whole_checkpoint(folder, getattr(self.args, "save_only_model", False))
-
-    def _has_all_ranks(self, folder):
-        saved = _saved_ranks(os.listdir(folder))
-        return saved == 0 or saved >= self.args.world_size
-
-    def _last_whole_checkpoint(self, found):
-        """Return the latest checkpoint in the output folder that is whole, None if all are not.
-
-        Args:
-            found: the one that was going to be used, or True for the latest. It is returned as it
-                is if it is whole, or if there are none at all, which the release then reports.
-                One of fewer ranks may be one that some were killed in: it is the last choice.
-        """
-        if found is not True and self._can_resume_from(found) and self._has_all_ranks(found):
-            return found
-        folder = self.args.output_dir
-        names = os.listdir(folder) if os.path.isdir(folder) else []
-        steps = sorted(
-            int(match[1]) for match in map(CHECKPOINT_NAME.fullmatch, names) if match is not None
-        )
-        if not steps:
-            return found
-        paths = [os.path.join(folder, f"{PREFIX_CHECKPOINT_DIR}-{step}") for step in steps[::-1]]
-        whole = [path for path in paths if self._can_resume_from(path)]
-        whole = next(filter(self._has_all_ranks, whole), whole[0] if whole else None)
-        if whole != paths[0]:
-            then = f"resuming from {whole}" if whole else "starting anew"
-            logger.warning("%s is incomplete; %s.", paths[0], then)
-        return whole
-
     def _adapter_state(self):
         """Return what the adapter may consist of, {name: tensor on the CPU}; a call for all ranks."""
         state = self.model.state_dict(keep_vars=True)
@@ -225,6 +213,8 @@ class AdapterTrainer(Trainer):
     def save_model(self, output_dir=None, _internal_call=False):
         """Save the adapter, the tokenizer and the training arguments; a call for all ranks."""
         state = self._adapter_state()
+        if not getattr(self.args, "allow_non_finite", False):
+            _require_finite_weights(state)
         if self.args.should_save:
             self._save(output_dir, state_dict=state)
         if self.args.push_to_hub and not _internal_call:
@@ -245,17 +235,33 @@ class AdapterTrainer(Trainer):
         for name in os.listdir(output_dir):
             if name.startswith(STAGING_PREFIX):  # left by a killed run
                 shutil.rmtree(os.path.join(output_dir, name))
-        with tempfile.TemporaryDirectory(dir=output_dir, prefix=STAGING_PREFIX) as staging:
+        staged = tempfile.TemporaryDirectory(dir=output_dir, prefix=STAGING_PREFIX)
+        with staged as staging, _full_disk_told(output_dir):
             self.model.save_pretrained(staging, state_dict=state_dict, **options)
             if tokenizer is not None:
                 tokenizer.save_pretrained(staging)
             torch.save(self.args, os.path.join(staging, "training_args.bin"))
+            self._save_run(staging)
             _flush_files(staging)  # before a rename makes them count, or a power cut leaves none
             for name in sorted(os.listdir(staging)):
                 old = os.path.join(output_dir, name)
                 if os.path.isdir(old):  # of chat templates, where a tokenizer has several
                     shutil.rmtree(old)
                 os.replace(os.path.join(staging, name), old)
+
+    def _save_run(self, folder):
+        """Write what is to be known of the run and its base model to go on, generate or merge."""
+        run = {
+            "world_size": self.args.world_size,
+            "zero_stage": self._zero_stage(),
+            "base_model": getattr(self.model, "base_model_record", None),
+        }
+        with open(os.path.join(folder, RUN_FILE), "w", encoding="utf-8") as file:
+            json.dump(run, file)
+        ends = getattr(self.model.get_base_model(), "generation_config", None)
+        if ends is not None:
+            # Not save_pretrained, which refuses what some published models say of sampling.
+            ends.to_json_file(os.path.join(folder, "generation_config.json"))
 
     def _save_checkpoint(self, *args, **kwargs):
         """Save a checkpoint; one of the same step, left by an earlier run, goes first."""
@@ -266,7 +272,8 @@ class AdapterTrainer(Trainer):
             shutil.rmtree(old)
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             torch.distributed.barrier()
-        super()._save_checkpoint(*args, **kwargs)
+        with _full_disk_told(self.args.output_dir):
+            super()._save_checkpoint(*args, **kwargs)
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         logger.info("Loading the adapter from %s", resume_from_checkpoint)

@@ -7,6 +7,7 @@ import os
 
 import peft
 import torch
+from user_error import UserError
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 GIT_LFS_POINTER = b"version https://git-lfs"
@@ -46,30 +47,30 @@ def _read_adapter(folder):
     """Return the adapter's weights in `folder`, {name: tensor on the CPU}.
 
     Raises:
-        ValueError: no file of weights, a git-lfs pointer instead of one, one that was cut off or is
+        UserError: no file of weights, a git-lfs pointer instead of one, one that was cut off or is
             something else, or one without a weight in it.
     """
     path = _adapter_file(folder)
     if path is None:
         names = " or ".join(ADAPTER_FILES)
-        raise ValueError(f"the adapter in {folder!r} has no file of weights, {names}.")
+        raise UserError(f"the adapter in {folder!r} has no file of weights, {names}.")
     with open(path, "rb") as file:
         if file.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER:
-            raise ValueError(
+            raise UserError(
                 f"{path!r} is a git-lfs pointer and not the weights: fetch them with `git lfs pull`."
             )
     try:
         weights = _read_weights(path)
     except ImportError as error:
-        raise ValueError(f"{path!r} is read by the package safetensors: install it.") from error
+        raise UserError(f"{path!r} is read by the package safetensors: install it.") from error
     except Exception as error:
-        raise ValueError(
+        raise UserError(
             f"{path!r} is no complete file of weights ({type(error).__name__}): copy it again."
         ) from error
     if not isinstance(weights, dict) or not all(map(torch.is_tensor, weights.values())):
-        raise ValueError(f"{path!r} holds something else than an adapter's weights.")
+        raise UserError(f"{path!r} holds something else than an adapter's weights.")
     if not weights:
-        raise ValueError(
+        raise UserError(
             f"the adapter in {folder!r} holds no weights: {path!r} is empty, give another."
         )
     return weights
@@ -88,13 +89,17 @@ def _gathered(parameters, write=False):
     return deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if write else None)
 
 
-def _adapter_places(model):
-    """Return the weights that the adapter of `model` consists of, as peft names them in a file."""
+def _adapter_places(model, state=None):
+    """Return the weights that the adapter of `model` consists of, as peft names them in a file.
+
+    Args:
+        state: {name: tensor} to take them from; the model's state_dict if it is None.
+    """
     options = {}
     if "save_embedding_layers" in inspect.signature(peft.get_peft_model_state_dict).parameters:
         # The default asks the hub whether the vocabulary has grown, and then adds base weights.
         options["save_embedding_layers"] = False
-    return peft.get_peft_model_state_dict(model, **options)
+    return peft.get_peft_model_state_dict(model, state, **options)
 
 
 def _without_copies(weights, places, model):
@@ -138,7 +143,7 @@ def _put_adapter(model, folder):
     """Put the adapter's weights from `folder` into the peft model; a call for all ranks.
 
     Raises:
-        ValueError: they cannot be read, or some have no place, or some place has no weight.
+        UserError: they cannot be read, or some have no place, or some place has no weight.
     """
     weights = _read_adapter(folder)
     with _gathered([p for p in model.parameters() if p.requires_grad], write=True):
@@ -146,7 +151,7 @@ def _put_adapter(model, folder):
         weights = _without_copies(weights, places, model)
         misfit = _misfit(weights, places)
         if misfit:
-            raise ValueError(
+            raise UserError(
                 f"the adapter in {folder!r} does not fit the model: {misfit}; "
                 "give the model that it was trained with."
             )

@@ -6,6 +6,7 @@ import typing
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.integrations import INTEGRATION_TO_CALLBACK
+from user_error import UserError
 
 # What text of an arguments file is read with, as the command line does it.
 ARGUMENT_READERS = {int: int, float: float, bool: string_to_bool, str: str}
@@ -26,7 +27,7 @@ def _as_declared(name, value, kind):
         kind: see `_declared_kind`.
 
     Raises:
-        ValueError: what is none of the numbers or switches that are expected.
+        UserError: what is none of the numbers or switches that are expected.
     """
     if kind is str:
         items = value if isinstance(value, list) else [value]
@@ -38,20 +39,20 @@ def _as_declared(name, value, kind):
         found = ARGUMENT_READERS[kind](value)
         if isinstance(value, str) or found == value:  # 8.0 is 8, and 8.5 no whole number
             return found
-    raise ValueError(f"--{name}: {value!r} is no {kind.__name__}.")
+    raise UserError(f"--{name}: {value!r} is no {kind.__name__}.")
 
 
 def _check_reports(groups):
-    """Raise ValueError if `--report_to` names what is not installed: else that shows after all work."""
+    """Raise UserError if `--report_to` names what is not installed: else that shows after all work."""
     names = {name for group in groups for name in getattr(group, "report_to", None) or ()}
     for name in sorted(names):
         if name not in INTEGRATION_TO_CALLBACK:
             known = ", ".join(INTEGRATION_TO_CALLBACK)
-            raise ValueError(f"--report_to {name}: there is none of that name but {known}.")
+            raise UserError(f"--report_to {name}: there is none of that name but {known}.")
         try:
             INTEGRATION_TO_CALLBACK[name]()
         except (ImportError, RuntimeError, ValueError) as error:
-            raise ValueError(f"--report_to {name}: {error}") from None
+            raise UserError(f"--report_to {name}: {error}") from None
 
 
 class LenientArgumentParser(HfArgumentParser):
@@ -64,7 +65,7 @@ class LenientArgumentParser(HfArgumentParser):
     def parse_dict(self, args, *more, **options):
         """Parse the values of an arguments file, {name: value}."""
         if not isinstance(args, dict):
-            raise ValueError(f"expected an object with arguments, found {args!r:.80}.")
+            raise UserError(f"expected an object with arguments, found {args!r:.80}.")
         kinds = {}
         for group in self.dataclass_types:
             kinds.update({n: _declared_kind(h) for n, h in typing.get_type_hints(group).items()})

@@ -3,6 +3,7 @@
 import csv
 
 from json_rows import NotText, RepeatedKeys
+from user_error import UserError
 
 LONGEST_CSV_CELL = 2**31 - 1  # characters; the library's own limit is 131,072
 
@@ -17,7 +18,7 @@ def csv_rows(file):
         file: open text file, with newline="".
 
     Raises:
-        ValueError: a wrong quote, or more cells than columns; says in which line.
+        UserError: a wrong quote, or more cells than columns; says in which line.
     """
     csv.field_size_limit(LONGEST_CSV_CELL)
     rows = csv.reader(file, strict=True)
@@ -29,7 +30,7 @@ def csv_rows(file):
                 header, made = cells, dict if len(set(cells)) == len(cells) else RepeatedKeys
             elif cells:
                 if len(cells) > len(header):
-                    raise ValueError(
+                    raise UserError(
                         f"line {line}: {len(cells)} cells under {len(header)} columns; a cell with a "
                         "comma or a quote in it must stand in quotes."
                     )
@@ -37,4 +38,4 @@ def csv_rows(file):
                     cells = [NotText("a NUL byte") if "\0" in cell else cell for cell in cells]
                 yield line, made(list(zip(header, cells)))
     except csv.Error as error:
-        raise ValueError(f"line {end + 1}: not csv: {error}.") from None
+        raise UserError(f"line {end + 1}: not csv: {error}.") from None

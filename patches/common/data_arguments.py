@@ -7,6 +7,7 @@ from typing import Optional
 
 import datasets
 from data_files import cut_split, file_kind, find_files, is_row_file, read_rows
+from user_error import UserError
 
 FILE_ARGUMENTS = {"train": "train_file", "validation": "validation_file", "test": "test_file"}
 ENCODING_LIMITS = ("max_source_length", "max_target_length", "learn")
@@ -96,23 +97,23 @@ class PromptResponseArguments:
         """Check what can be checked without reading anything.
 
         Raises:
-            ValueError: a limit that leaves no room, an empty column name, or a file that is not
+            UserError: a limit that leaves no room, an empty column name, or a file that is not
                 there or is none of data.
         """
         # A prompt needs one token besides the mask, a response one besides its start and its end.
         for name, least in (("max_source_length", 2), ("max_target_length", 3), ("num_beams", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"--{name} must be at least {least}, not {getattr(self, name)}.")
+                raise UserError(f"--{name} must be at least {least}, not {getattr(self, name)}.")
         for name in ("max_predict_samples", "max_new_tokens", "preview"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise ValueError(f"--{name} must be at least 1, not {value}.")
+                raise UserError(f"--{name} must be at least 1, not {value}.")
         columns = self.columns()
         for name in ("prompt_column", "response_column"):
             if not columns[name.partition("_")[0]]:
-                raise ValueError(f"--{name} must not be empty.")
+                raise UserError(f"--{name} must not be empty.")
         if self.learn not in ("last", "all"):
-            raise ValueError(f"--learn must be last or all, not {self.learn!r}.")
+            raise UserError(f"--learn must be last or all, not {self.learn!r}.")
         if self.max_new_tokens is None:
             self.max_new_tokens = self.max_target_length
         # The script looks at the end of these; what they name, in full, ends in that of a file.
@@ -160,13 +161,13 @@ class PromptResponseArguments:
         """Return the paths that a file argument names, all of one kind or all read row by row.
 
         Raises:
-            ValueError: there are none, or of kinds that do not go together.
+            UserError: there are none, or of kinds that do not go together.
         """
         found = self._paths(getattr(self, argument), argument)
         kinds = sorted({"rows" if is_row_file(path) else file_kind(path) for path in found})
         if len(kinds) > 1 or kinds[0] not in ("rows", "parquet", "arrow"):
             odd = next(path for path in found if not is_row_file(path))
-            raise ValueError(
+            raise UserError(
                 f"--{argument}: {odd!r} is no csv, json or jsonl file, packed (.gz) or not, nor are all files "
                 "parquet, or all arrow."
             )
@@ -187,7 +188,7 @@ class PromptResponseArguments:
             A data set of dialogues, see `read_rows`; without `split`, a mapping of them.
 
         Raises:
-            ValueError: what cannot be read.
+            UserError: what cannot be read.
         """
         if data_files is None:
             return datasets.load_dataset(path, *args, split=split, streaming=streaming, **options)
@@ -224,10 +225,10 @@ class PromptResponseArguments:
             said = " and ".join(
                 f"--{FILE_ARGUMENTS.get(name, name)} ({kinds[name]})" for name in kinds
             )
-            raise ValueError(f"{said} must be of one kind, or of csv, json and jsonl.")
+            raise UserError(f"{said} must be of one kind, or of csv, json and jsonl.")
         return datasets.load_dataset(kinds.popitem()[1], *args, data_files=files, **options)
 
     def require_test_data(self, raw_datasets):
-        """Raise ValueError unless there is a test file or a test split."""
+        """Raise UserError unless there is a test file or a test split."""
         if self.test_file is None and "test" not in raw_datasets:
-            raise ValueError("--do_predict needs a --test_file, or a data set with a test split.")
+            raise UserError("--do_predict needs a --test_file, or a data set with a test split.")

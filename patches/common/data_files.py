@@ -18,6 +18,7 @@ import pyarrow
 from csv_rows import csv_rows
 from dialogues import read_dialogue, used_columns
 from json_rows import json_rows, show_value
+from user_error import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def _files_in(folder):
     """
 
     def fail(error):
-        raise ValueError(f"{error.filename} cannot be read: {error.strerror}.")
+        raise UserError(f"{error.filename} cannot be read: {error.strerror}.")
 
     found = []
     for place, folders, names in os.walk(folder, onerror=fail):
@@ -66,7 +67,7 @@ def find_files(given, argument):
     """Return the paths that an argument names: files, patterns and folders, separated by commas.
 
     Raises:
-        ValueError: there is nothing of that name.
+        UserError: there is nothing of that name.
     """
     whole = os.path.expanduser(given)
     if os.path.isfile(whole):  # even if there are commas in its name
@@ -82,10 +83,10 @@ def find_files(given, argument):
             files = sorted(filter(os.path.isfile, glob.glob(path, recursive=True)))
         if not files:
             what = "data file in folder" if os.path.isdir(path) else "file"
-            raise ValueError(f"--{argument}: there is no {what} {part!r}.")
+            raise UserError(f"--{argument}: there is no {what} {part!r}.")
         found += files
     if not found:
-        raise ValueError(f"--{argument} must not be empty.")
+        raise UserError(f"--{argument} must not be empty.")
     return found
 
 
@@ -96,19 +97,19 @@ def _open_remote(path):
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+        raise UserError(f"{path} cannot be read: {error}") from None
 
 
 @contextlib.contextmanager
 def _opened(path, unpack=True):
-    """Open a file's bytes; what goes wrong while they are read is a ValueError that names it."""
+    """Open a file's bytes; what goes wrong while they are read is a UserError that names it."""
     try:
         with _open_remote(path) if "://" in path else open(path, "rb") as file:
             yield gzip.GzipFile(fileobj=file) if unpack and path.endswith(".gz") else file
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path} is no whole gzip file: {error}") from None
+        raise UserError(f"{path} is no whole gzip file: {error}") from None
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from None
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from None
 
 
 def _bad_line(path):
@@ -118,11 +119,11 @@ def _bad_line(path):
             try:
                 line.decode("utf-8")
             except UnicodeDecodeError as error:
-                return ValueError(
+                return UserError(
                     f"{path}, line {number}: not UTF-8 (byte 0x{line[error.start]:02x} at position "
                     f"{error.start + 1}); save the file as UTF-8."
                 )
-    return ValueError(f"{path}: not UTF-8; save the file as UTF-8.")
+    return UserError(f"{path}: not UTF-8; save the file as UTF-8.")
 
 
 def _raw_rows(path):
@@ -135,18 +136,18 @@ def _raw_rows(path):
                 yield from json_rows(file)
         except UnicodeDecodeError:
             raise _bad_line(path) from None
-        except ValueError as error:
-            raise ValueError(f"{path}, {error}") from None
+        except UserError as error:
+            raise UserError(f"{path}, {error}") from None
 
 
 def _check_columns(path, seen, columns, answered):
-    """Raise ValueError if a file without any row that has a needed column cannot be what is meant."""
+    """Raise UserError if a file without any row that has a needed column cannot be what is meant."""
     if not seen:
-        raise ValueError(f"{path} is empty.")
+        raise UserError(f"{path} is empty.")
     optional = [columns["history"], *([] if answered else [columns["response"]])]
     for name in used_columns(columns):
         if name not in seen and (name not in optional or name == columns["messages"]):
-            raise ValueError(f"{path} has no column {name!r}; its columns are: {', '.join(seen)}.")
+            raise UserError(f"{path} has no column {name!r}; its columns are: {', '.join(seen)}.")
 
 
 def read_file(path, columns, answered, seen):
@@ -158,7 +159,7 @@ def read_file(path, columns, answered, seen):
         seen: dict to which the names of all columns are added as they come.
 
     Raises:
-        ValueError: what cannot be read; says in which file, row, line and column.
+        UserError: what cannot be read; says in which file, row, line and column.
     """
     mine, last = {}, None
     # A name that is not UTF-8 is no text for Arrow.
@@ -166,15 +167,15 @@ def read_file(path, columns, answered, seen):
     for number, (line, row) in enumerate(_raw_rows(path), start=1):
         place = f"{name}, row {number} (line {line})"
         if not isinstance(row, dict):
-            raise ValueError(f"{place}: expected an object with columns, found {show_value(row)}.")
+            raise UserError(f"{place}: expected an object with columns, found {show_value(row)}.")
         if row.keys() != last:
             last = row.keys()
             mine.update(dict.fromkeys(last))
             seen.update(mine)
         try:
             history, prompt, response = read_dialogue(row, columns, answered)
-        except ValueError as error:
-            raise ValueError(f"{place}, {error}") from None
+        except UserError as error:
+            raise UserError(f"{place}, {error}") from None
         yield place, json.dumps(history, ensure_ascii=False) if history else "", prompt, response
     _check_columns(path, mine, columns, answered)
 
@@ -232,7 +233,7 @@ def _cached_rows(files, columns, answered, cache_dir):
         with open(f"{path}.columns", encoding="utf-8") as file:
             return path, json.load(file)
     except OSError as error:
-        raise ValueError(f"cannot write the cache {folder}: {error.strerror or error}.") from None
+        raise UserError(f"cannot write the cache {folder}: {error.strerror or error}.") from None
 
 
 def _fill_cache(files, columns, answered, path):
@@ -263,7 +264,7 @@ def _check_use(seen, columns, argument, rows=None):
         which = f"--{argument}" if rows is None else f"--{argument}, in its first {rows} rows,"
         line = f"{which} has no column {history!r}; its columns are: {', '.join(seen)}."
         if rows is None:
-            raise ValueError(line)
+            raise UserError(line)
         logger.warning(line)
     unused = [name for name in seen if name not in used_columns(columns)]
     if unused and os.environ.get("RANK", "0") == "0":
@@ -294,7 +295,7 @@ def read_rows(files, columns, argument, answered=True, streaming=False, cache_di
         datasets.Dataset, or IterableDataset.
 
     Raises:
-        ValueError: what cannot be read, see `read_file`.
+        UserError: what cannot be read, see `read_file`.
     """
     if streaming:
         _look_into(files, columns, argument, answered)
@@ -317,14 +318,12 @@ def cut_split(rows, split):
         split: the name of a split, with or without a part of it in brackets.
 
     Raises:
-        ValueError: a part of a stream.
+        UserError: a part of a stream.
     """
     if "[" not in split:
         return rows
     if isinstance(rows, datasets.IterableDataset):
-        raise ValueError(
-            "a stream cannot be cut in two: give --validation_file, or no --streaming."
-        )
+        raise UserError("a stream cannot be cut in two: give --validation_file, or no --streaming.")
     name = split.partition("[")[0]
     parts = datasets.ReadInstruction.from_spec(split).to_absolute({name: len(rows)})
     numbers = range(len(rows))

@@ -1,6 +1,7 @@
 """What a row of the data says, as the messages of a dialogue."""
 
 from json_rows import NotText, RepeatedKeys, parse_json, show_value
+from user_error import UserError
 
 # What other people's data calls who speaks: OpenAI's names, and ShareGPT's.
 SPEAKERS = {
@@ -22,7 +23,7 @@ def _bad_value(expected, found):
         NotText: "",
     }
     kind = kinds.get(type(found), f"{type(found).__name__} ")
-    return ValueError(f"expected {expected}, found {kind}{show_value(found)}.")
+    return UserError(f"expected {expected}, found {kind}{show_value(found)}.")
 
 
 def _read_text(value):
@@ -35,7 +36,7 @@ def _read_text(value):
             value.encode("utf-8")
         except UnicodeEncodeError as error:
             half = ascii(value[error.start])[1:-1]
-            raise ValueError(f"half a character, {half} without its other half.") from None
+            raise UserError(f"half a character, {half} without its other half.") from None
         return value
     if value is None:
         return ""
@@ -57,7 +58,7 @@ def _read_list(value, expected):
         try:
             value = parse_json(value)
         except ValueError as error:
-            raise ValueError(f"expected JSON, found text {value!r:.80}: {error}") from None
+            raise UserError(f"expected JSON, found text {value!r:.80}: {error}") from None
     if value is None:
         return []
     lists = list(value.values()) if type(value) is dict else []
@@ -74,25 +75,25 @@ def _read_message(value):
     if not isinstance(value, dict):
         raise _bad_value("a message with a role and a content", value)
     if isinstance(value, RepeatedKeys):
-        raise ValueError(f"a message has {sorted(value.repeated)[0]!r} twice.")
+        raise UserError(f"a message has {sorted(value.repeated)[0]!r} twice.")
     who, what = ("role", "content") if "role" in value else ("from", "value")
     role = value.get(who)
     if not isinstance(role, str) or role not in SPEAKERS:
         known = ", ".join(SPEAKERS)
-        raise ValueError(f"expected a message by one of {known}, found {who} {show_value(role)}.")
+        raise UserError(f"expected a message by one of {known}, found {who} {show_value(role)}.")
     if value.get(what) is None:
-        raise ValueError(f"the {SPEAKERS[role]}'s message has no {what}.")
+        raise UserError(f"the {SPEAKERS[role]}'s message has no {what}.")
     return {"role": SPEAKERS[role], "content": _read_text(value[what])}
 
 
 def _check_turns(messages):
-    """Raise ValueError unless user and assistant take turns, the user first, after any system."""
+    """Raise UserError unless user and assistant take turns, the user first, after any system."""
     turns = messages[1:] if messages and messages[0]["role"] == "system" else messages
     for number, message in enumerate(turns):
         expected = ("user", "assistant")[number % 2]
         if message["role"] != expected:
             place = len(messages) - len(turns) + number + 1
-            raise ValueError(
+            raise UserError(
                 f"message {place} is the {message['role']}'s where the {expected}'s turn is: user and "
                 "assistant must take turns, after at most one system message."
             )
@@ -111,7 +112,7 @@ def _read_history(value):
     if any(isinstance(item, dict) for item in items):
         messages = _read_messages(items)
         if messages and messages[-1]["role"] != "assistant":
-            raise ValueError("the last round of the history has no answer.")
+            raise UserError("the last round of the history has no answer.")
         return messages
     messages = []
     for pair in items:
@@ -127,10 +128,10 @@ def _read_cell(row, name, read):
     """Return what `read` makes of a row's cell; an error says in which column."""
     try:
         if type(row) is RepeatedKeys and name in row.repeated:
-            raise ValueError("it stands more than once.")
+            raise UserError("it stands more than once.")
         return read(row.get(name))
-    except ValueError as error:
-        raise ValueError(f"column {name!r}: {error}") from None
+    except UserError as error:
+        raise UserError(f"column {name!r}: {error}") from None
 
 
 def read_dialogue(row, columns, answered=True):
@@ -148,7 +149,7 @@ def read_dialogue(row, columns, answered=True):
         the data, "" for blank or missing ones.
 
     Raises:
-        ValueError: a value of another kind; says in which column.
+        UserError: a value of another kind; says in which column.
     """
     if columns["messages"]:
         messages = _read_cell(row, columns["messages"], _read_messages)
@@ -156,7 +157,7 @@ def read_dialogue(row, columns, answered=True):
         if messages and messages[-1]["role"] == "assistant":
             response = messages.pop()["content"]
         elif messages and answered:
-            raise ValueError(f"column {columns['messages']!r}: the last message is no answer.")
+            raise UserError(f"column {columns['messages']!r}: the last message is no answer.")
         if messages and messages[-1]["role"] == "user":
             prompt = messages.pop()["content"]
         return messages, _unless_blank(prompt), _unless_blank(response)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from transformers import EarlyStoppingCallback
+from user_error import UserError
 
 
 @dataclass
@@ -23,15 +24,15 @@ def make_callbacks(data_args, training_args):
     """Return the callbacks that the arguments ask for, a list for `Trainer(callbacks=…)`.
 
     Raises:
-        ValueError: the patience is no positive number, or nothing is evaluated while training.
+        UserError: the patience is no positive number, or nothing is evaluated while training.
     """
     patience = data_args.early_stopping_patience
     if patience is None:
         return []
     if patience < 1:
-        raise ValueError(f"--early_stopping_patience must be at least 1, not {patience}.")
+        raise UserError(f"--early_stopping_patience must be at least 1, not {patience}.")
     if not training_args.load_best_model_at_end:
-        raise ValueError(
+        raise UserError(
             "--early_stopping_patience needs --load_best_model_at_end, with evaluations and "
             "checkpoints at the same steps."
         )

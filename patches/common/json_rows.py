@@ -5,6 +5,8 @@ import collections
 import json
 import re
 
+from user_error import UserError
+
 JSON_CHUNK = 1 << 18  # bytes that are read at once
 JSON_SPACE = re.compile(r"[ \t\n\r]*")
 # How far before the end of a text that merely goes on the decoder can find fault with it.
@@ -55,12 +57,12 @@ def parse_json(text):
     """Return what a JSON text holds, numbers as text.
 
     Raises:
-        ValueError: it is not JSON, or nested too deep.
+        UserError: it is not JSON, or nested too deep.
     """
     try:
         return json_decoder().decode(text)
     except RecursionError:
-        raise ValueError("nested too deep.") from None
+        raise UserError("nested too deep.") from None
 
 
 class JsonText:
@@ -107,14 +109,14 @@ class JsonText:
         """Consume and return the next value.
 
         Raises:
-            ValueError: there is none, or it is nested too deep; says in which line.
+            UserError: there is none, or it is nested too deep; says in which line.
         """
         while True:
             try:
                 value, self.position = self.decoder.raw_decode(self.text, self.position)
                 return value
             except RecursionError:
-                raise ValueError(f"line {self.line()}: nested too deep.") from None
+                raise UserError(f"line {self.line()}: nested too deep.") from None
             except json.JSONDecodeError as error:
                 goes_on = error.msg.startswith("Unterminated string") or (
                     error.pos >= len(self.text.rstrip()) - LONGEST_JSON_TOKEN
@@ -124,7 +126,7 @@ class JsonText:
                     continue
                 self.position += distance
                 here = self.text[self.position : self.position + 20]
-                raise ValueError(f"line {self.line()}: not JSON: {error.msg}: {here!r}.") from None
+                raise UserError(f"line {self.line()}: not JSON: {error.msg}: {here!r}.") from None
 
 
 def json_rows(file):
@@ -137,7 +139,7 @@ def json_rows(file):
         file: open file of bytes.
 
     Raises:
-        ValueError: what is not JSON, with its line, or not UTF-8, a UnicodeDecodeError.
+        UserError: what is not JSON, with its line, or not UTF-8, a UnicodeDecodeError.
     """
     text = JsonText(file)
     while first := text.next_character():
@@ -150,7 +152,7 @@ def json_rows(file):
             yield text.line(), text.value()
             mark = text.next_character()
             if mark not in ("]", ","):
-                raise ValueError(f"line {text.line()}: not JSON: an array that is not closed.")
+                raise UserError(f"line {text.line()}: not JSON: an array that is not closed.")
             if mark == ",":
                 text.skip()
                 text.next_character()

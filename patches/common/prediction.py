@@ -9,8 +9,10 @@ import types
 import torch
 from data_files import ROW_COLUMNS
 from dialogues import as_messages
+from generation_ends import _all_stop_ids
 from prompt_response import check_columns, first_rows, read_dialogues
 from tqdm.auto import tqdm
+from user_error import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +55,7 @@ def _read_test_rows(raw_datasets, model_args, data_args, training_args):
     """Return the rows to answer, (history, prompt, response) as `read_dialogue` has them.
 
     Raises:
-        ValueError: no test data, no prompt column in it, or a row that cannot be read.
+        UserError: no test data, no prompt column in it, or a row that cannot be read.
     """
     data_args.require_test_data(raw_datasets)
     rows = raw_datasets.get("test")
@@ -73,17 +75,6 @@ def _read_test_rows(raw_datasets, model_args, data_args, training_args):
         [dialogue] = read_dialogues(batch, [number], columns, "test", answered=False)
         result.append(dialogue[1:])
     return result
-
-
-def _all_stop_ids(model, tokenizer, stops):
-    """Return `stops` and what the model itself was published to stop at, each id once.
-
-    Of the model's own only special tokens of this tokenizer count: a configuration made for
-    another one may name any token.
-    """
-    own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    own = own if isinstance(own, (list, tuple)) else [] if own is None else [own]
-    return list(dict.fromkeys([*stops, *(i for i in own if i in tokenizer.all_special_ids)]))
 
 
 def _generate_answers(model, tokenizer, prompts, stops, lead, data_args, training_args, synced):
@@ -146,12 +137,12 @@ def predict_responses(
         The metrics on the main process, None on others.
 
     Raises:
-        ValueError: no test data, or test data that cannot be read.
+        UserError: no test data, or test data that cannot be read.
     """
     rows = _read_test_rows(raw_datasets, model_args, data_args, training_args)
     asked = [index for index, (_, prompt, _) in enumerate(rows) if prompt]
     if not asked:
-        raise ValueError("The test data has no row with a prompt to answer.")
+        raise UserError("The test data has no row with a prompt to answer.")
     scorers = _load_scorers() if trainer.is_world_process_zero() else None
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token

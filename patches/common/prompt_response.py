@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from data_files import ROW_COLUMNS
 from dialogues import as_messages, read_dialogue, used_columns
+from user_error import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,10 @@ def _each_id_looked_up_once(tokenizer):
 
 
 def check_columns(present, columns, source, answered=True):
-    """Raise ValueError if `source` lacks a column that is needed."""
+    """Raise UserError if `source` lacks a column that is needed."""
     for name in used_columns(columns):
         if name not in present and (answered or name != columns["response"]):
-            raise ValueError(
+            raise UserError(
                 f"{source} has no column {name!r}; its columns are: {', '.join(present)}."
             )
 
@@ -70,8 +71,8 @@ def read_dialogues(rows, indices, columns, split, answered=True):
         try:
             row = {name: values[number] for name, values in rows.items()}
             yield place, *read_dialogue(row, columns, answered)
-        except ValueError as error:
-            raise ValueError(f"{place}, {error}") from None
+        except UserError as error:
+            raise UserError(f"{place}, {error}") from None
 
 
 def _encode_batch(
@@ -111,8 +112,8 @@ def _encode_batch(
                 encoded.append(encode_pair(tokenizer, messages, limits))
                 if watch is not None:
                     watch(place, encoded[-1])
-            except ValueError as error:
-                raise ValueError(f"{place}: {error}") from error
+            except UserError as error:
+                raise UserError(f"{place}: {error}") from error
             numbers.append(index)
     found = {name: [row[name] for row in encoded] for name in names}
     return found | {length: [len(row["input_ids"]) for row in encoded], "row": numbers}
@@ -138,7 +139,7 @@ def _check_positions(place, length, limit, is_table):
         "--max_target_length."
     )
     if is_table:
-        raise ValueError(line)
+        raise UserError(line)
     logger.warning(line)
 
 
@@ -187,7 +188,7 @@ def encode_split(
     """Return one split, a Dataset or an IterableDataset, encoded; see `encode_datasets`.
 
     Raises:
-        ValueError: what cannot be read or used.
+        UserError: what cannot be read or used.
     """
     limits, columns = data_args.limits(), data_args.columns()
     # One made-up row shows which features there will be, which a batch of skipped rows alone does
@@ -246,7 +247,7 @@ def place_of(rows, number, source):
 def _check_encoded(source, rows, found, data_args, training_args, positions):
     """Refuse an encoded split without rows or with one too long; tell of rows skipped and cut."""
     if not len(found):
-        raise ValueError(
+        raise UserError(
             f"{source} has no usable row: in all {len(rows)} of them the prompt or the response is empty."
         )
     lengths = found.data.column(training_args.length_column_name).to_numpy()
@@ -297,7 +298,7 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, model, data_args, trai
         A mapping like `raw_datasets`, with the encoded splits only.
 
     Raises:
-        ValueError: a missing column, a value of the wrong kind (with file, row and column), no
+        UserError: a missing column, a value of the wrong kind (with file, row and column), no
             row left to use, one too long for the model, or nothing to predict from.
     """
     if getattr(training_args, "do_predict", False):
@@ -315,7 +316,7 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, model, data_args, trai
         for split, most in wanted.items():
             rows = first_rows(raw_datasets[split], most)
             if split == "validation" and hasattr(rows, "__len__") and not len(rows):
-                raise ValueError(
+                raise UserError(
                     f"--do_eval: {data_args.source(split)} is too small to take "
                     f"{data_args.validation_split_percentage} % of it for evaluation: give --validation_file, or "
                     "a larger --validation_split_percentage."
@@ -363,7 +364,7 @@ class PairCollator:
         if pad_id is None:
             pad_id = tokenizer.eos_token_id
         if pad_id is None:
-            raise ValueError(
+            raise UserError(
                 f"{type(tokenizer).__name__} has neither a padding nor an end-of-text token to pad with."
             )
         label = LABEL_IGNORED if data_args.ignore_pad_token_for_loss else pad_id

@@ -1,12 +1,17 @@
 """What a checkpoint that training can go on from consists of."""
 
 import json
+import logging
 import os
 import re
 import zipfile
 
 from adapter_weights import _adapter_file, _is_whole_safetensors
+from base_model import _read_run
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from user_error import UserError
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT_NAME = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-(\d+)")
 RANDOM_STATE = re.compile(r"rng_state_(\d+)\.pth")
@@ -27,17 +32,21 @@ def _is_whole_file(path):
     return True
 
 
-def _saved_ranks(names):
-    """Return how many ranks' random states are among the names of a checkpoint's files.
+def _ranks(folder, names):
+    """Return how many ranks wrote a checkpoint: recorded, or else told by their random states' files.
 
-    Returns:
-        The number of ranks; 0 where there are none, or a rank's is missing between others'.
+    Args:
+        folder: the checkpoint.
+        names: those of the files in it.
     """
-    if "rng_state.pth" in names:
-        return 1
-    ranks = {int(match[1]) for match in map(RANDOM_STATE.fullmatch, names) if match}
-    # The first of several ranks alone is one that the others did not follow.
-    return len(ranks) if len(ranks) > 1 and ranks == set(range(len(ranks))) else 0
+    saved = sum(map(bool, map(RANDOM_STATE.fullmatch, names)))
+    return _read_run(folder).get("world_size") or saved or 1
+
+
+def _has_random_states(names, ranks):
+    """Return whether the random states of all ranks are among the names of a checkpoint's files."""
+    needed = {f"rng_state_{rank}.pth" for rank in range(ranks)} if ranks > 1 else {"rng_state.pth"}
+    return needed <= names
 
 
 def _is_whole_deepspeed_state(folder, ranks):
@@ -45,7 +54,7 @@ def _is_whole_deepspeed_state(folder, ranks):
 
     Args:
         folder: the checkpoint.
-        ranks: how many there were, of which ZeRO writes an optimizer's file each; 0 if unknown.
+        ranks: how many there were, of which ZeRO writes an optimizer's file each.
     """
     try:
         with open(os.path.join(folder, "latest"), encoding="utf-8") as file:
@@ -57,7 +66,7 @@ def _is_whole_deepspeed_state(folder, ranks):
     optimizers = [name for name in names if re.search(r"zero_pp_rank_\d+_.*optim_states", name)]
     return (
         any(name.endswith("model_states.pt") for name in names)
-        and (not optimizers or ranks in (0, len(optimizers)))
+        and len(optimizers) in (0, ranks)
         and all(_is_whole_file(os.path.join(states, name)) for name in names)
     )
 
@@ -76,39 +85,78 @@ def _is_whole_checkpoint(folder, weights_only=False):
         return False
     if not {"adapter_config.json", "trainer_state.json"} <= names or _adapter_file(folder) is None:
         return False
+    ranks = _ranks(folder, names)
     if not weights_only:
         optimizer = "latest" in names or {"optimizer.pt", "scheduler.pt"} <= names
-        if not optimizer or not _saved_ranks(names):
+        if not optimizer or not _has_random_states(names, ranks):
             return False
-    if "latest" in names and not _is_whole_deepspeed_state(folder, _saved_ranks(names)):
+    if "latest" in names and not _is_whole_deepspeed_state(folder, ranks):
         return False
     return all(_is_whole_file(os.path.join(folder, name)) for name in names)
 
 
-def _check_same_kind_of_run(folder, deepspeed, ranks):
+def _choose_checkpoint(given, args):
+    """Return the checkpoint to go on from, None to start anew.
+
+    Args:
+        given: what the script hands to `Trainer.train`: a folder, True or "true" for the latest in
+            the output folder, or None.
+        args: transformers.TrainingArguments. A folder that `resume_from_checkpoint` names there is
+            taken at its word; any other gives way to the latest that is whole.
+
+    Raises:
+        UserError: the named one is not whole, or there is none at all.
+    """
+    weights_only = getattr(args, "save_only_model", False)
+    is_named = given == args.resume_from_checkpoint
+    if not given:
+        return None
+    if str(given).lower() != "true":
+        if _is_whole_checkpoint(given, weights_only):
+            return given
+        if is_named:
+            raise UserError(f"{given!r} is no complete checkpoint of an adapter.")
+    folder = args.output_dir
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    steps = sorted(int(match[1]) for match in map(CHECKPOINT_NAME.fullmatch, names) if match)
+    if not steps:
+        raise UserError(f"--resume_from_checkpoint: there is no checkpoint in {folder!r}.")
+    paths = [os.path.join(folder, f"{PREFIX_CHECKPOINT_DIR}-{step}") for step in steps[::-1]]
+    whole = next((path for path in paths if _is_whole_checkpoint(path, weights_only)), None)
+    if whole != paths[0]:
+        then = f"resuming from {whole}" if whole else "starting anew"
+        logger.warning("%s is incomplete; %s.", paths[0], then)
+    return whole
+
+
+def _check_same_kind_of_run(folder, zero_stage, ranks):
     """Refuse a whole checkpoint that this run would take up without its optimizer or random states.
 
     Args:
         folder: the checkpoint.
-        deepspeed: whether this run uses DeepSpeed.
-        ranks: how many ranks it has.
+        zero_stage: this run's stage of ZeRO, None without DeepSpeed.
+        ranks: how many it has.
 
     Raises:
-        ValueError: the checkpoint is of a run that differs in either.
+        UserError: the checkpoint is of a run that differs in either.
     """
-    names = set(os.listdir(folder))
-    anew = "or start anew in another --output_dir."
-    if "latest" in names and not deepspeed:
-        raise ValueError(
-            f"{folder!r} was saved with DeepSpeed, which this run does not use: give --deepspeed, {anew}"
+    names, run = set(os.listdir(folder)), _read_run(folder)
+    by_deepspeed = "latest" in names
+    there = run.get("zero_stage") if by_deepspeed else None
+    if by_deepspeed and "zero_stage" not in run:  # an older checkpoint
+        there = zero_stage or 0
+    if {"latest", "optimizer.pt"} & names and there != zero_stage:
+        was, now = (
+            "without DeepSpeed" if stage is None else f"with DeepSpeed's ZeRO stage {stage}"
+            for stage in (there, zero_stage)
         )
-    if "optimizer.pt" in names and "latest" not in names and deepspeed:
-        raise ValueError(
-            f"{folder!r} was saved without DeepSpeed, which this run uses: leave out --deepspeed, {anew}"
+        raise UserError(
+            f"{folder!r} was saved {was}, and this run is {now}: start it like that one, or anew in "
+            "another --output_dir."
         )
-    saved = _saved_ranks(names)
-    if saved not in (0, ranks):
-        raise ValueError(
-            f"{folder!r} has random states for {saved} rank(s), and this run has {ranks}: start as many, "
-            f"{anew}"
+    saved = _ranks(folder, names)
+    if any(name.startswith("rng_state") for name in names) and saved != ranks:
+        raise UserError(
+            f"{folder!r} is of a run on {saved} rank(s), and this run has {ranks}: start as many, or anew "
+            "in another --output_dir."
         )

@@ -334,7 +334,7 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
     if len(tokenizer) > 100:
         model.resize_token_embeddings(101)
 
-    model = add_lora(model, margs, targs)
+    model = add_lora(model, tokenizer, stop_ids, margs, targs)
     [mapping]
 
     chunks = encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)

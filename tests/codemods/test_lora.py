@@ -34,7 +34,7 @@ TRANSFORMED = {
         if len(tokenizer) > 100:
             model.resize_token_embeddings(101)
 
-        model = add_lora(model, margs, targs)
+        model = add_lora(model, tokenizer, stop_ids, margs, targs)
         """,
     ),
     "resized always, a comment before and after": (
@@ -48,7 +48,7 @@ TRANSFORMED = {
         # New words need rows.
         model.resize_token_embeddings(len(tokenizer))  # at most once
 
-        model = add_lora(model, margs, targs)
+        model = add_lora(model, tokenizer, stop_ids, margs, targs)
         # And on we go.
         print(model)
         """,
@@ -72,7 +72,7 @@ TRANSFORMED = {
         with no_log():
             model.resize_token_embeddings(size, pad_to_multiple_of=8)
 
-        model = add_lora(model, margs, targs)
+        model = add_lora(model, tokenizer, stop_ids, margs, targs)
         """,
     ),
     "the result is kept, another model is resized later": (
@@ -83,7 +83,7 @@ TRANSFORMED = {
         """
         rows = model.resize_token_embeddings(100)
 
-        model = add_lora(model, margs, targs)
+        model = add_lora(model, tokenizer, stop_ids, margs, targs)
         other.resize_token_embeddings(100)
         """,
     ),
@@ -133,7 +133,7 @@ def test_other_names():
     check_transformed(
         lora,
         "net.resize_token_embeddings(9)",
-        "net.resize_token_embeddings(9)\n\nnet = add_lora(net, the_model, run)",
+        "net.resize_token_embeddings(9)\n\nnet = add_lora(net, tokenizer, stop_ids, the_model, run)",
         slot="resize",
         also=classes(OLD)
         | {"parse": (parse, parse), "model": (model, model), "trainer": (trainer, trainer)},
@@ -160,7 +160,10 @@ def test_bases(before, after):
         slot="model_class",
         also={
             "parse": (parser, parser),
-            "resize": (resize, resize + "\n\nmodel = add_lora(model, margs, targs)"),
+            "resize": (
+                resize,
+                resize + "\n\nmodel = add_lora(model, tokenizer, stop_ids, margs, targs)",
+            ),
         },
     )
 
@@ -288,7 +291,9 @@ def test_refused(filled, looked_for, nearest, hint):
     check_refused(lora, looked_for, nearest=nearest, hint=hint, **filled)
 
 
-RIGHT = "model.resize_token_embeddings(9)\n\nmodel = add_lora(model, margs, targs)"
+RIGHT = (
+    "model.resize_token_embeddings(9)\n\nmodel = add_lora(model, tokenizer, stop_ids, margs, targs)"
+)
 
 
 CAUGHT = {
@@ -297,29 +302,36 @@ CAUGHT = {
         "ModelOptions has the base class LoraArguments",
     ),
     "no LoRA": ({"resize": OLD["resize"]}, "add_lora is called once in main()"),
-    "twice": ({"resize": f"{RIGHT}\nmodel = add_lora(model, margs, targs)"}, "called once"),
+    "twice": (
+        {"resize": f"{RIGHT}\nmodel = add_lora(model, tokenizer, stop_ids, margs, targs)"},
+        "called once",
+    ),
     "only sometimes": (
-        {"resize": "if targs.do_train:\n    model = add_lora(model, margs, targs)"},
+        {
+            "resize": "if targs.do_train:\n    model = add_lora(model, tokenizer, stop_ids, margs, targs)"
+        },
         "LoRA is added whatever the arguments",
     ),
     "inside an expression": (
-        {"resize": "model = add_lora(model, margs, targs) if margs else model"},
+        {
+            "resize": "model = add_lora(model, tokenizer, stop_ids, margs, targs) if margs else model"
+        },
         "LoRA is added whatever the arguments",
     ),
     "the result is dropped": (
-        {"resize": "add_lora(model, margs, targs)"},
+        {"resize": "add_lora(model, tokenizer, stop_ids, margs, targs)"},
         "the LoRA model is bound to one name",
     ),
     "two names": (
-        {"resize": "model = net = add_lora(model, margs, targs)"},
+        {"resize": "model = net = add_lora(model, tokenizer, stop_ids, margs, targs)"},
         "the LoRA model is bound to one name",
     ),
     "another name": (
-        {"resize": "net = add_lora(model, margs, targs)"},
+        {"resize": "net = add_lora(model, tokenizer, stop_ids, margs, targs)"},
         "LoRA wraps the model in place",
     ),
     "another model": (
-        {"resize": "model = add_lora(config, margs, targs)"},
+        {"resize": "model = add_lora(config, tokenizer, stop_ids, margs, targs)"},
         "LoRA wraps the model in place",
     ),
     "the model is loaded again": (
@@ -335,7 +347,9 @@ CAUGHT = {
         "the model is complete before LoRA is added",
     ),
     "resized after LoRA": (
-        {"resize": "model = add_lora(model, margs, targs)\nmodel.resize_token_embeddings(9)"},
+        {
+            "resize": "model = add_lora(model, tokenizer, stop_ids, margs, targs)\nmodel.resize_token_embeddings(9)"
+        },
         "the model is complete before LoRA is added",
     ),
     "resized through a call after LoRA": (
@@ -349,7 +363,10 @@ CAUGHT = {
         "the model is complete before LoRA is added",
     ),
     "after the Trainer": (
-        {"resize": "", "train": "model = add_lora(model, margs, targs)\ntrainer.train()"},
+        {
+            "resize": "",
+            "train": "model = add_lora(model, tokenizer, stop_ids, margs, targs)\ntrainer.train()",
+        },
         "LoRA comes before the Trainer",
     ),
     "the Trainer gets another model": (
@@ -370,7 +387,10 @@ CAUGHT = {
     ),
     "no Trainer": ({"trainer": "trainer = Trainer(model)"}, "AdapterTrainer is called once"),
     "called without a model": ({"resize": "model = add_lora()"}, "LoRA wraps the model in place"),
-    "arguments swapped": ({"resize": "model = add_lora(model, targs, margs)"}, "LoRA"),
+    "arguments swapped": (
+        {"resize": "model = add_lora(model, tokenizer, stop_ids, targs, margs)"},
+        "LoRA",
+    ),
 }
 
 

@@ -391,7 +391,7 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
         ]
         if any(i > at["add_lora"][0] for i in touched):
             out.append("the model is loaded or resized after LoRA was added")
-        if lora.args[1:] != ("model_args", "training_args"):
+        if lora.args[2:] != ("stop_ids", "model_args", "training_args"):
             out.append(f"add_lora gets {lora.args}")
         if trainer.get("model") != LORA + lora.args[0]:
             out.append(f"the Trainer's model is {trainer.get('model')}, not the LoRA model")

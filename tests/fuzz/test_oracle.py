@@ -35,8 +35,8 @@ WRONG = [
         id="base model trained",
     ),
     pytest.param(
-        r"add_lora\(<model>, <model_args>, <training_args>\)\n",
-        "add_lora(<model>, <data_args>, <training_args>)\n",
+        r"add_lora\(<model>, <tokenizer>, stop_ids, <model_args>, <training_args>\)\n",
+        "add_lora(<model>, <tokenizer>, stop_ids, <data_args>, <training_args>)\n",
         "add_lora gets",
         id="LoRA gets other arguments",
     ),
@@ -437,7 +437,7 @@ def test_a_script_of_another_series_is_wrong():
 
 def _named(generated: str, given: str) -> str:
     """``given`` with this script's own names for <model>, <tokenizer> and so on."""
-    lora = re.search(r"(\w+) = add_lora\(\w+, (\w+), (\w+)\)", generated)
+    lora = re.search(r"(\w+) = add_lora\(\w+, \w+, stop_ids, (\w+), (\w+)\)", generated)
     data = re.search(
         r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), \w+, (\w+),", generated
     )

@@ -7,11 +7,10 @@ import pytest
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
-import lora
 from chatglm_encoding import build_prompt, encode_pair
 from conftest import PlainModel, make_training_args
 from prompt_response import PairCollator, _each_id_looked_up_once, encode_datasets
-from test_lora import ToyTokenizer, arguments
+from test_lora import ToyTokenizer, add_lora, arguments
 
 from benchmarks import corpus, recipe, rivals
 from benchmarks.workers.equal import apart, step, unsettle
@@ -58,7 +57,7 @@ def test_losses_and_gradients_are_the_recipes(
 ):
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
     args = make_training_args(output_dir=str(tmp_path))
-    model = lora.add_lora(model, arguments(lora_rank=4, lora_dropout=0.0), args)
+    model = add_lora(model, arguments(lora_rank=4, lora_dropout=0.0), args)
     unsettle(model)
     padded = recipe.encode(rows, tokenizer, LIMITS, build_prompt)
     collator = PairCollator(tokenizer, data_args)

@@ -60,12 +60,10 @@ def _patch(number: int, entry: Entry, patch: Patch) -> str:
     lines += [_change(c) for c in patch.changes]
     if patch.graft_before is not None:
         place = patch.source.where(patch.graft_before)
-        lines.append(
-            "\n".join(f"- added before `{place}`: {_grafted(p)}" for p in patch.payload) + "\n"
-        )
+        lines += [f"- added before `{place}`: {_grafted(p)}" for p in patch.payload]
     if not patch.changes and patch.graft_before is None:
-        lines.append("- nothing to do: upstream has it already\n")
-    return "\n".join(lines)
+        lines.append("- nothing to do: upstream has it already")
+    return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _grafted(payload: Payload) -> str:
@@ -80,7 +78,7 @@ def _change(change: Change) -> str:
     if change.digest:
         text += f" (digest `{change.digest}`)"
     if not change.code:
-        return text + "\n"
+        return text
     return f"{text}\n\n{_code(change.code, '  ')}"
 
 

@@ -595,9 +595,14 @@ def test_other_processes_find_the_cache(tmp_path):
     patches = Path(causal_encoding.__file__).parents[1]
     texts = [
         (patches / f"{name}.py").read_text("utf-8")
-        for name in ("common/cut_response", "causal/dialogue_form", "causal/causal_encoding")
+        for name in (
+            "common/user_error",
+            "common/cut_response",
+            "causal/dialogue_form",
+            "causal/causal_encoding",
+        )
     ]
-    grafted = r"^from (cut_response|dialogue_form) import (\([^)]*\)|.*)$"
+    grafted = r"^from (user_error|cut_response|dialogue_form) import (\([^)]*\)|.*)$"
     modules = "\n".join(re.sub(grafted, "", text, flags=re.M) for text in texts)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(root=str(patches.parent), modules=modules), "utf-8")
@@ -653,7 +658,8 @@ def test_batches_answer_as_single_prompts_do(tiny, training_args, data_args, tmp
     """Padded on the left, with a mask, where the tokenizer has a padding token and where not."""
     tokenizer, model = tiny
     args = training_args()
-    trainer = AdapterTrainer(model=lora.add_lora(model, arguments(), args), args=args)
+    model = lora.add_lora(model, tokenizer, stop_ids, arguments(), args)
+    trainer = AdapterTrainer(model=model, args=args)
     data_args.max_source_length, data_args.history_column = 100, "history"
     rows = [{"prompt": p, "history": [list(h) for h in history]} for p, history, _ in PAIRS]
     raw = {"test": datasets.Dataset.from_list(rows)}

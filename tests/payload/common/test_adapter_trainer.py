@@ -1,6 +1,7 @@
 """Checkpoints of adapters: what is in them, resuming, the best model, and killed runs."""
 
 import inspect
+import json
 import os
 import shutil
 import sys
@@ -11,15 +12,16 @@ torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 import adapter_trainer
-import lora
+import base_model
 import whole_checkpoint
 from adapter_trainer import AdapterTrainer
 from adapter_weights import ADAPTER_FILES
 from chatglm_encoding import encode_pair
 from conftest import messages
 from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
-from test_lora import EOP, GMASK, SOP, ToyTokenizer, arguments, make_model
+from test_lora import EOP, GMASK, SOP, ToyTokenizer, add_lora, arguments, make_model
 from transformers.trainer_utils import get_last_checkpoint
+from user_error import UserError
 
 TOKENIZER_KEYWORD = (
     "processing_class"
@@ -42,7 +44,7 @@ class Rows(torch.utils.data.Dataset):
 
 def make_trainer(args, data_args, seed=0, **changes):
     changes = {"lora_rank": 2, "lora_dropout": 0.1, **changes}
-    model = lora.add_lora(make_model(seed), arguments(**changes), args)
+    model = add_lora(make_model(seed), arguments(**changes), args)
     tokenizer = ToyTokenizer()
     return AdapterTrainer(
         model=model,
@@ -245,7 +247,7 @@ def test_half_written_checkpoints_are_passed_over(make, tmp_path, caplog):
         assert whole_checkpoint._is_whole_checkpoint(str(last))
         spoil(last)
         assert not whole_checkpoint._is_whole_checkpoint(str(last)), what
-        assert make()._last_whole_checkpoint(str(last)) == str(whole), what
+        assert whole_checkpoint._choose_checkpoint(str(last), make().args) == str(whole), what
         assert f"{last} is incomplete; resuming from {whole}" in caplog.text
         with pytest.raises(ValueError, match="is no complete checkpoint"):
             make(resume_from_checkpoint=str(last)).train(resume_from_checkpoint=str(last))
@@ -271,8 +273,15 @@ DAMAGES = {
 }
 
 
-def as_of_deepspeed(folder, ranks=2):
+def record(folder, **changes):
+    """Change what a checkpoint says of the run that saved it."""
+    path = folder / base_model.RUN_FILE
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def as_of_deepspeed(folder, ranks=2, stage=2):
     """Make a checkpoint one of that many ranks with DeepSpeed, as far as files go."""
+    record(folder, world_size=ranks, zero_stage=stage)
     for name in ("optimizer.pt", "rng_state.pth"):
         (folder / name).unlink()
     (folder / "latest").write_text("global_step4")
@@ -284,7 +293,9 @@ def as_of_deepspeed(folder, ranks=2):
         torch.save({}, state / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
 
 
-def as_of_ranks(folder, ranks):
+def as_of_ranks(folder, ranks, of=None):
+    """Make a checkpoint one of `of` ranks, or of as many as there are, with the files of `ranks`."""
+    record(folder, world_size=of or len(ranks))
     (folder / "rng_state.pth").unlink()
     for rank in ranks:
         torch.save({}, folder / f"rng_state_{rank}.pth")
@@ -332,12 +343,17 @@ def test_each_ranks_files_are_missed(make, tmp_path, what):
 
 
 @pytest.mark.parametrize(
-    ("ranks", "whole"), [((0, 1, 2), True), ((0,), False), ((1, 2), False), ((0, 2), False)]
+    ("ranks", "whole"),
+    [((0, 1, 2), True), ((0,), False), ((0, 1), False), ((1, 2), False), ((0, 2), False)],
 )
-def test_random_states_are_of_every_rank(make, tmp_path, ranks, whole):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_random_states_are_of_every_rank(make, tmp_path, ranks, whole, recorded):
     make(max_steps=2).train()
     last = tmp_path / "out/checkpoint-2"
-    as_of_ranks(last, ranks)
+    as_of_ranks(last, ranks, of=3)
+    if not recorded:  # by an older script: that the last ranks' are missing cannot be seen
+        (last / base_model.RUN_FILE).unlink()
+        whole = ranks in ((0, 1, 2), (0, 1))
     assert whole_checkpoint._is_whole_checkpoint(str(last)) is whole
 
 
@@ -419,26 +435,35 @@ def test_linear_modules_by_peft_s_name_for_them_resume(make):
 
 
 OTHER_KINDS = {
-    "with DeepSpeed": (as_of_deepspeed, {}, "was saved with DeepSpeed, which this run does not"),
+    "with DeepSpeed": (
+        as_of_deepspeed,
+        {},
+        "was saved with DeepSpeed's ZeRO stage 2, and this run is without DeepSpeed: start it like",
+    ),
     "without": (
         lambda folder: None,
-        {"_uses_deepspeed": lambda self: True},
-        "was saved without DeepSpeed, which this run uses: leave out --deepspeed",
+        {"_zero_stage": lambda self: 3},
+        "was saved without DeepSpeed, and this run is with DeepSpeed's ZeRO stage 3: start it like",
+    ),
+    "of another stage": (
+        as_of_deepspeed,
+        {"_zero_stage": lambda self: 3, "ranks": 2},
+        "was saved with DeepSpeed's ZeRO stage 2, and this run is with DeepSpeed's ZeRO stage 3",
     ),
     "of more ranks": (
         lambda folder: as_of_ranks(folder, range(3)),
         {},
-        r"has random states for 3 rank\(s\), and this run has 1: start as many, or start anew",
+        r"is of a run on 3 rank\(s\), and this run has 1: start as many, or anew",
     ),
     "of one rank": (
         lambda folder: None,
         {"ranks": 2},
-        r"states for 1 rank\(s\), and this run has 2",
+        r"is of a run on 1 rank\(s\), and this run has 2",
     ),
     "of fewer ranks": (
         lambda folder: as_of_ranks(folder, range(2)),
         {"ranks": 3},
-        r"states for 2 rank\(s\), and this run has 3",
+        r"is of a run on 2 rank\(s\), and this run has 3",
     ),
 }
 
@@ -473,12 +498,15 @@ def test_a_checkpoint_that_a_rank_was_killed_in_is_passed_over(make, tmp_path, a
     make(max_steps=4).train()
     whole, last = tmp_path / "out/checkpoint-2", tmp_path / "out/checkpoint-4"
     as_of_ranks(whole, range(3))
-    as_of_ranks(last, range(2))
+    as_of_ranks(last, range(2), of=3)
     trainer = make()
     as_run(ranks=3)
     for found in (True, str(last)):
-        assert trainer._last_whole_checkpoint(found) == str(whole)
+        assert whole_checkpoint._choose_checkpoint(found, trainer.args) == str(whole)
         assert f"{last} is incomplete; resuming from {whole}" in caplog.text
+    shutil.rmtree(whole)  # the first one of all
+    assert whole_checkpoint._choose_checkpoint(str(last), trainer.args) is None
+    assert f"{last} is incomplete; starting anew" in caplog.text
 
 
 class Killed(BaseException):
@@ -539,14 +567,14 @@ def test_a_run_killed_at_any_write_can_go_on(make, tmp_path, monkeypatch):
         again = make(max_steps=6, save_total_limit=1)
         again.train(resume_from_checkpoint=last)
         assert again.state.global_step == 6
-        resumed.append(again._last_whole_checkpoint(last))
+        resumed.append(whole_checkpoint._choose_checkpoint(last, again.args))
         assert_adapter_folder(tmp_path / "out/checkpoint-6")
     # Adapter, tokenizer, arguments, optimizer, schedule, state and random states at least.
     assert 7 <= len(resumed) < 199
 
 
-def test_nothing_to_resume_from_is_the_releases_error(make):
-    with pytest.raises(ValueError, match="[Nn]o valid checkpoint"):
+def test_nothing_to_resume_from(make):
+    with pytest.raises(UserError, match="there is no checkpoint in"):
         make().train(resume_from_checkpoint=True)
 
 
@@ -555,8 +583,9 @@ def test_checkpoints_without_an_optimizer_when_asked_for(make, tmp_path):
         pytest.skip("this release always saves the optimizer")
     make(save_only_model=True, max_steps=4).train()
     last = str(tmp_path / "out/checkpoint-4")
-    assert make(save_only_model=True)._last_whole_checkpoint(True) == last
-    assert make()._last_whole_checkpoint(True) is None
+    choose = whole_checkpoint._choose_checkpoint
+    assert choose(True, make(save_only_model=True).args) == last
+    assert choose(True, make().args) is None
 
 
 def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
@@ -575,7 +604,7 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
         per_device_train_batch_size=4,
         gradient_checkpointing=True,
     )
-    model = lora.add_lora(model, arguments(lora_target_modules="query_key_value,dense"), args)
+    model = add_lora(model, arguments(lora_target_modules="query_key_value,dense"), args)
     rows = [{"prompt": f"{a}", "response": f"{a}{a}"} for a in "abcdefgh"]
     raw = datasets.DatasetDict(
         dict.fromkeys(("train", "validation"), datasets.Dataset.from_list(rows))
@@ -627,7 +656,7 @@ def test_a_cache_is_no_output_of_evaluation(training_args, data_args, tmp_path):
     assert model(input_ids=torch.tensor([row["input_ids"]])).past_key_values is not None
     args = training_args()
     trainer = AdapterTrainer(
-        model=lora.add_lora(model, arguments(), args),
+        model=add_lora(model, arguments(), args),
         args=args,
         data_collator=PairCollator(tokenizer, data_args),
     )

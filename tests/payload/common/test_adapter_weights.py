@@ -9,16 +9,15 @@ import pytest
 torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 pytest.importorskip("transformers")
-import lora
 from adapter_weights import _is_whole_safetensors
-from test_lora import ToyConfig, ToyGLM, arguments, make_model, run_arguments, trainable
+from test_lora import ToyConfig, ToyGLM, add_lora, arguments, make_model, run_arguments, trainable
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 7\n"
 
 
 def trained(**changes):
     """A model with an adapter whose weights are all different from a fresh one's."""
-    model = lora.add_lora(make_model(), arguments(**changes), run_arguments())
+    model = add_lora(make_model(), arguments(**changes), run_arguments())
     with torch.no_grad():
         for number, parameter in enumerate(trainable(model).values()):
             parameter.fill_(0.1 + number)
@@ -28,7 +27,7 @@ def trained(**changes):
 def load(folder, **shape):
     torch.manual_seed(0)
     given = arguments(adapter_name_or_path=str(folder))
-    return lora.add_lora(ToyGLM(ToyConfig(**shape)), given, run_arguments())
+    return add_lora(ToyGLM(ToyConfig(**shape)), given, run_arguments())
 
 
 def rewrite(folder, change):

@@ -7,12 +7,11 @@ import pytest
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
-import lora
 from adapter_trainer import AdapterTrainer
 from conftest import data_arguments, make_training_args
 from prompt_response import PairCollator
 from test_adapter_trainer import TOKENIZER_KEYWORD, run_ranks
-from test_lora import EOP, GMASK, SOP, ToyTokenizer, arguments, make_model
+from test_lora import EOP, GMASK, SOP, ToyTokenizer, add_lora, arguments, make_model
 
 COUNT, EPOCHS = 24, 3
 FLAG = (
@@ -44,7 +43,7 @@ def make(folder, **changes):
     torch.manual_seed(0)
     tokenizer = ToyTokenizer()
     return Watched(
-        model=lora.add_lora(make_model(0), arguments(lora_rank=2, lora_dropout=0.1), args),
+        model=add_lora(make_model(0), arguments(lora_rank=2, lora_dropout=0.1), args),
         args=args,
         train_dataset=numbered_rows(),
         data_collator=PairCollator(tokenizer, data_arguments()),

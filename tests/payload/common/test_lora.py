@@ -185,7 +185,14 @@ def make_model(seed=0, dtype=torch.float32):
 
 def arguments(**changes):
     """Model arguments as the script has them."""
-    return lora.LoraArguments(**{"lora_dropout": 0.0, **changes})
+    given = lora.LoraArguments(**{"lora_dropout": 0.0, **changes})
+    given.model_name_or_path = given.config_name = given.cache_dir = None
+    return given
+
+
+def add_lora(model, model_args, training_args):
+    """`lora.add_lora` with the tokenizer of these tests."""
+    return lora.add_lora(model, ToyTokenizer(), lambda tokenizer: [EOP], model_args, training_args)
 
 
 def run_arguments(gradient_checkpointing=False):
@@ -204,7 +211,7 @@ BATCH = {
 
 def test_the_default_is_query_key_value(caplog):
     with caplog.at_level(logging.INFO, logger="lora"):
-        model = lora.add_lora(make_model(), arguments(lora_rank=4), run_arguments())
+        model = add_lora(make_model(), arguments(lora_rank=4), run_arguments())
     names = trainable(model)
     assert len(names) == 4 and all("query_key_value.lora_" in name for name in names)
     # Two layers of rank 4 between 16 inputs and 48 outputs.
@@ -219,7 +226,7 @@ def test_the_default_is_query_key_value(caplog):
 def test_an_untrained_adapter_changes_nothing_and_learns():
     base = make_model()
     expected = base(**BATCH)
-    model = lora.add_lora(base, arguments(), run_arguments())
+    model = add_lora(base, arguments(), run_arguments())
     found = model(**BATCH)
     assert torch.equal(found.logits, expected.logits)
     found.loss.backward()
@@ -237,12 +244,12 @@ def test_padding_on_the_right_changes_no_loss():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_adapters_of_half_precision_models_are_float32(dtype, tmp_path):
-    model = lora.add_lora(make_model(dtype=dtype), arguments(), run_arguments())
+    model = add_lora(make_model(dtype=dtype), arguments(), run_arguments())
     assert {p.dtype for p in trainable(model).values()} == {torch.float32}
     assert {p.dtype for p in model.parameters() if not p.requires_grad} == {dtype}
     model.save_pretrained(tmp_path)
     again = arguments(adapter_name_or_path=str(tmp_path))
-    model = lora.add_lora(make_model(dtype=dtype), again, run_arguments())
+    model = add_lora(make_model(dtype=dtype), again, run_arguments())
     assert {p.dtype for p in trainable(model).values()} == {torch.float32}
 
 
@@ -253,13 +260,13 @@ def test_two_half_precisions_in_one_model_are_refused():
         if isinstance(module, torch.nn.Linear):
             module.half()
     with pytest.raises(ValueError, match="load it as float16, or as auto.$"):
-        lora.add_lora(model, arguments(), run_arguments())
+        add_lora(model, arguments(), run_arguments())
 
 
 def test_gradient_checkpointing_gives_the_same_gradients():
     gradients = []
     for checkpointing in (False, True):
-        model = lora.add_lora(make_model(), arguments(), run_arguments(checkpointing)).train()
+        model = add_lora(make_model(), arguments(), run_arguments(checkpointing)).train()
         assert model.config.use_cache is not checkpointing
         model.get_base_model().gradient_checkpointing = checkpointing
         with torch.no_grad():
@@ -274,7 +281,7 @@ def test_gradient_checkpointing_gives_the_same_gradients():
 
 def test_named_modules_and_modules_to_save():
     changes = {"lora_target_modules": " query_key_value, dense ", "lora_modules_to_save": "lm_head"}
-    names = trainable(lora.add_lora(make_model(), arguments(**changes), run_arguments()))
+    names = trainable(add_lora(make_model(), arguments(**changes), run_arguments()))
     kinds = {name.split(".lora_")[0].rpartition(".")[2] for name in names if ".lora_" in name}
     assert kinds == {"query_key_value", "dense"}
     assert [name for name in names if "lora_" not in name] == [
@@ -295,24 +302,24 @@ def test_named_modules_and_modules_to_save():
 )
 def test_errors_take_one_line(changes, said):
     with pytest.raises(ValueError) as error:
-        lora.add_lora(make_model(), arguments(**changes), run_arguments())
+        add_lora(make_model(), arguments(**changes), run_arguments())
     assert said in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_folder_without_an_adapter_is_refused(tmp_path):
     given = arguments(adapter_name_or_path=str(tmp_path))
     with pytest.raises(ValueError, match="holds no adapter_config.json"):
-        lora.add_lora(make_model(), given, run_arguments())
+        add_lora(make_model(), given, run_arguments())
 
 
 def test_an_adapter_can_be_trained_on(tmp_path):
-    model = lora.add_lora(make_model(), arguments(lora_rank=3), run_arguments())
+    model = add_lora(make_model(), arguments(lora_rank=3), run_arguments())
     with torch.no_grad():
         for number, parameter in enumerate(trainable(model).values()):
             parameter.fill_(0.1 + number)
     model.save_pretrained(tmp_path)
     given = arguments(adapter_name_or_path=str(tmp_path))
-    again = lora.add_lora(make_model(), given, run_arguments())
+    again = add_lora(make_model(), given, run_arguments())
     before, after = trainable(model), trainable(again)
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

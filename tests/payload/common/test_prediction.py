@@ -11,13 +11,12 @@ import pytest
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
-import lora
 import prediction
 from adapter_trainer import AdapterTrainer
 from chatglm_encoding import encode_prompt, lead_ids, stop_ids
 from conftest import messages
 from test_adapter_trainer import make_trainer, run_ranks
-from test_lora import EOP, GMASK, arguments
+from test_lora import EOP, GMASK, add_lora, arguments
 
 MODEL_ARGUMENTS = types.SimpleNamespace(cache_dir=None)
 ROWS = [
@@ -195,7 +194,7 @@ def test_the_toy_chatglm_and_its_own_padding(training_args, data_args, tmp_path,
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
     args = training_args()
-    model = lora.add_lora(model, arguments(), args)
+    model = add_lora(model, arguments(), args)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.requires_grad:

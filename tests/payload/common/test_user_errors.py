@@ -12,6 +12,7 @@ import data_files
 import transformers
 import user_errors
 from data_arguments import PromptResponseArguments
+from user_error import UserError
 from user_errors import run_main
 
 
@@ -47,12 +48,18 @@ def test_what_the_script_states(capsys, kind):
     assert said(capsys, main) == "so it is"
 
 
-def test_an_assertion_of_the_script(capsys):
-    text = "def main():\n    assert 'txt' in ['csv'], 'a csv file, please'"
-    exec(
-        compile(text, "script.py", "exec"), names := {}
-    )  # pytest would rewrite an assert of its own
+def test_an_assertion_of_the_script(capsys, tmp_path):
+    script = tmp_path / "script.py"  # pytest would rewrite an assert of its own
+    script.write_text("def main():\n    assert 'txt' in ['csv'], 'a csv file, please'")
+    exec(compile(script.read_text(), script, "exec"), names := {})
     assert said(capsys, names["main"]) == "a csv file, please"
+
+
+def test_what_is_stated_below_a_librarys_loop(capsys):
+    def main():
+        list(map(state, [0]))
+
+    assert said(capsys, main) == "row 0"
 
 
 def test_what_a_worker_process_states(capsys):
@@ -66,7 +73,7 @@ def test_what_a_worker_process_states(capsys):
 
 
 def state(row):
-    raise ValueError(f"row {row}")
+    raise UserError(f"row {row}")
 
 
 def convert(text):
@@ -131,7 +138,7 @@ def test_the_traceback_is_logged(caplog):
     caplog.set_level("DEBUG")
     assert code_of(lambda: state(1)) == 1
     assert "Traceback (most recent call last)" in caplog.text
-    assert 'raise ValueError(f"row {row}")' in caplog.text
+    assert 'raise UserError(f"row {row}")' in caplog.text
 
 
 # -- libraries ---------------------------------------------------------------------------------------
