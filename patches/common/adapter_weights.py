@@ -89,17 +89,15 @@ def _gathered(parameters, write=False):
     return deepspeed.zero.GatheredParameters(parameters, modifier_rank=0 if write else None)
 
 
-def _adapter_places(model, state=None):
-    """Return the weights that the adapter of `model` consists of, as peft names them in a file.
-
-    Args:
-        state: {name: tensor} to take them from; the model's state_dict if it is None.
-    """
+def _adapter_places(model):
+    """Return the parameters that the adapter of `model` consists of, as peft names them in a file."""
     options = {}
     if "save_embedding_layers" in inspect.signature(peft.get_peft_model_state_dict).parameters:
         # The default asks the hub whether the vocabulary has grown, and then adds base weights.
         options["save_embedding_layers"] = False
-    return peft.get_peft_model_state_dict(model, state, **options)
+    # Not the state_dict: GPT-2's has buffers called bias, which peft would take for biases.
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    return peft.get_peft_model_state_dict(model, parameters, **options)
 
 
 def _without_copies(weights, places, model):

@@ -237,12 +237,17 @@ def _train_what_is_saved(model):
     Raises:
         UserError: nothing is left to train.
     """
-    names = dict(model.named_parameters(remove_duplicate=False))
-    saved = {id(parameter) for parameter in _adapter_places(model, names).values()}
-    for parameter in model.parameters():
-        parameter.requires_grad = parameter.requires_grad and id(parameter) in saved
-        if parameter.requires_grad and parameter.dtype in (torch.float16, torch.bfloat16):
-            parameter.data = parameter.data.float()
+    saved = {id(parameter) for parameter in _adapter_places(model).values()}
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        for parameter in own:
+            parameter.requires_grad = parameter.requires_grad and id(parameter) in saved
+        # A normalization takes weight and bias of one dtype only, whatever is trained of them.
+        is_norm = "Norm" in type(module).__name__
+        for parameter in own:
+            trains = any(p.requires_grad for p in (own if is_norm else [parameter]))
+            if trains and parameter.dtype in (torch.float16, torch.bfloat16):
+                parameter.data = parameter.data.float()
     if not any(parameter.requires_grad for parameter in model.parameters()):
         raise UserError("The adapter leaves no parameter to train: see the --lora_* arguments.")
 

@@ -17,10 +17,20 @@ from pathlib import Path
 
 import pytest
 
+from tests import tiny_models
+
 ROOT = Path(__file__).resolve().parents[2]
 # Beside the script, the text that it was made from.
 UPSTREAM = "upstream_run_clm.py"
 LAYERS = "query_key_value,dense,dense_h_to_4h,dense_4h_to_h"
+CAUSAL = "run_clm_lora_causal.py"
+# Every linear module but the head, by name: old releases of peft have no word for it.
+CAUSAL_LAYERS = {
+    "gpt2": "c_attn,c_proj,c_fc",
+    "llama": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj",
+    "qwen2": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj",
+    "glm4": "q_proj,k_proj,v_proj,o_proj,gate_up_proj,down_proj",
+}
 ROWS = [
     {"prompt": "你叫什么名字？", "response": "我叫小明。", "history": []},
     {"prompt": "今天天气怎么样？", "response": "今天是晴天。", "history": []},
@@ -148,6 +158,54 @@ class Runner:
         return [json.loads(line) for line in text.splitlines()]
 
 
+class Case(Runner):
+    """A runner without the columns and files of others."""
+
+    layers = LAYERS
+
+    def start(self, **given: object) -> tuple[int, str]:
+        return self.fork(
+            "out", **{"history_column": None, "lora_target_modules": self.layers, **given}
+        )
+
+    def ends(self, **given: object) -> str:
+        """Run to the end; what it printed."""
+        status, output = self.start(**given)
+        assert status == 0, output[-5000:]
+        return output
+
+    def trains(
+        self, train: Path | str, dev: Path | None = None, **given: object
+    ) -> tuple[dict, str]:
+        """Train for a step; (results, what it printed)."""
+        options = {
+            "do_train": True,
+            "max_steps": 1,
+            "train_file": train,
+            "validation_file": dev or train,
+        }
+        output = self.ends(**{**options, **given})
+        return self.results("out"), output
+
+    def learns(self, train: Path | str, **given: object) -> list[str]:
+        """The texts that are learnt, as the tokens spell them, special ones left out."""
+        options = {
+            "do_train": True,
+            "preview": 10**6,
+            "train_file": train,
+            "validation_file": train,
+        }
+        shown = self.ends(**{**options, **given}).rpartition("\ntrain, ")[0]
+        learnt = re.findall("⟦(.*?)⟧", shown, re.DOTALL)
+        return [re.sub(r"<sop>|<eop>|<\|.*?\|>", "", text).strip() for text in learnt]
+
+    def text(self, name: str, content: str) -> Path:
+        file = self.folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+        return file
+
+
 class Zygote:
     """The process that zygote.py is, once somebody needs it."""
 
@@ -209,3 +267,24 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def script(tmp_path: Path, model: Path, home: Path, zygote: Zygote) -> Runner:
     return Runner(tmp_path, model, home, zygote)
+
+
+@pytest.fixture(scope="session")
+def causal(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    kind = "qwen2" if "qwen2" in tiny_models.available() else "gpt2"
+    return kind, tiny_models.build(kind, tmp_path_factory.mktemp("tiny") / kind)
+
+
+@pytest.fixture
+def chatglm(tmp_path: Path, model: Path, home: Path, zygote) -> Case:
+    return Case(tmp_path, model, home, zygote)
+
+
+@pytest.fixture(params=["chatglm", "causal"])
+def case(request, tmp_path: Path, home: Path, zygote) -> Case:
+    if request.param == "chatglm":
+        return request.getfixturevalue("chatglm")
+    kind, model = request.getfixturevalue("causal")
+    made = Case(tmp_path, model, home, zygote, CAUSAL)
+    made.layers = CAUSAL_LAYERS[kind]
+    return made

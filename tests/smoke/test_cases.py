@@ -6,88 +6,14 @@ What is learnt is read off `--preview`, how many rows are used off a run's resul
 from __future__ import annotations
 
 import json
-import re
-from pathlib import Path
 
 import pytest
 
-from tests import tiny_models
-from tests.smoke.conftest import LAYERS, Runner
-from tests.smoke.test_causal import LAYERS as CAUSAL_LAYERS
-from tests.smoke.test_causal import SCRIPT
+from tests.smoke.conftest import Case
 from tests.smoke.test_user_errors import error_of
 
 pytestmark = pytest.mark.smoke
 DATES = [f"2024-0{n}-1{n}" for n in range(1, 9)]
-
-
-@pytest.fixture(scope="session")
-def causal(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    kind = "qwen2" if "qwen2" in tiny_models.available() else "gpt2"
-    return kind, tiny_models.build(kind, tmp_path_factory.mktemp("tiny") / kind)
-
-
-class Case(Runner):
-    """A runner without the columns and files of others."""
-
-    layers = LAYERS
-
-    def start(self, **given: object) -> tuple[int, str]:
-        return self.fork(
-            "out", **{"history_column": None, "lora_target_modules": self.layers, **given}
-        )
-
-    def ends(self, **given: object) -> str:
-        """Run to the end; what it printed."""
-        status, output = self.start(**given)
-        assert status == 0, output[-5000:]
-        return output
-
-    def trains(
-        self, train: Path | str, dev: Path | None = None, **given: object
-    ) -> tuple[dict, str]:
-        """Train for a step; (results, what it printed)."""
-        options = {
-            "do_train": True,
-            "max_steps": 1,
-            "train_file": train,
-            "validation_file": dev or train,
-        }
-        output = self.ends(**{**options, **given})
-        return self.results("out"), output
-
-    def learns(self, train: Path | str, **given: object) -> list[str]:
-        """The texts that are learnt, as the tokens spell them, special ones left out."""
-        options = {
-            "do_train": True,
-            "preview": 10**6,
-            "train_file": train,
-            "validation_file": train,
-        }
-        shown = self.ends(**{**options, **given}).rpartition("\ntrain, ")[0]
-        learnt = re.findall("⟦(.*?)⟧", shown, re.DOTALL)
-        return [re.sub(r"<sop>|<eop>|<\|.*?\|>", "", text).strip() for text in learnt]
-
-    def text(self, name: str, content: str) -> Path:
-        file = self.folder / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(content, encoding="utf-8")
-        return file
-
-
-@pytest.fixture
-def chatglm(tmp_path: Path, model: Path, home: Path, zygote) -> Case:
-    return Case(tmp_path, model, home, zygote)
-
-
-@pytest.fixture(params=["chatglm", "causal"])
-def case(request, tmp_path: Path, home: Path, zygote) -> Case:
-    if request.param == "chatglm":
-        return request.getfixturevalue("chatglm")
-    kind, model = request.getfixturevalue("causal")
-    made = Case(tmp_path, model, home, zygote, SCRIPT)
-    made.layers = CAUSAL_LAYERS[kind]
-    return made
 
 
 def pairs(answers: list) -> list[dict]:

@@ -10,19 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests import tiny_models
+from tests.smoke.conftest import CAUSAL as SCRIPT
+from tests.smoke.conftest import CAUSAL_LAYERS as LAYERS
 from tests.smoke.conftest import ROWS, Runner
 from tests.smoke.test_smoke import adapter_only, deepspeed
 
 pytestmark = pytest.mark.smoke
-SCRIPT = "run_clm_lora_causal.py"
-# Every linear module but the head, by name: old releases of peft have no word for it.
-LAYERS = {
-    "gpt2": "c_attn,c_proj,c_fc",
-    "llama": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj",
-    "qwen2": "q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj",
-    "glm4": "q_proj,k_proj,v_proj,o_proj,gate_up_proj,down_proj",
-}
-
 # Loads an adapter as its users do, and prints the logits of one text.
 LOGITS = """
 import sys, torch
