@@ -7,10 +7,10 @@ import os
 
 import peft
 import torch
+from git_lfs import _check_no_pointer
 from user_error import UserError
 
 ADAPTER_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-GIT_LFS_POINTER = b"version https://git-lfs"
 
 
 def _adapter_file(folder):
@@ -54,11 +54,7 @@ def _read_adapter(folder):
     if path is None:
         names = " or ".join(ADAPTER_FILES)
         raise UserError(f"the adapter in {folder!r} has no file of weights, {names}.")
-    with open(path, "rb") as file:
-        if file.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER:
-            raise UserError(
-                f"{path!r} is a git-lfs pointer and not the weights: fetch them with `git lfs pull`."
-            )
+    _check_no_pointer(path)
     try:
         weights = _read_weights(path)
     except ImportError as error:

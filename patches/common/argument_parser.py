@@ -1,8 +1,10 @@
 """The command line's parser, which takes what is clearly meant and tells early what cannot work."""
 
 import contextlib
+import os
 import typing
 
+from git_lfs import _check_fetched
 from transformers import HfArgumentParser
 from transformers.hf_argparser import string_to_bool
 from transformers.integrations import INTEGRATION_TO_CALLBACK
@@ -55,6 +57,14 @@ def _check_reports(groups):
             raise UserError(f"--report_to {name}: {error}") from None
 
 
+def _check_folders(groups):
+    """Raise UserError if a folder of a model or a tokenizer holds git-lfs pointers in place of files."""
+    for name in ("model_name_or_path", "tokenizer_name"):
+        for folder in (getattr(group, name, None) for group in groups):
+            if folder and os.path.isdir(folder):
+                _check_fetched(folder)
+
+
 class LenientArgumentParser(HfArgumentParser):
     """The parser of transformers; an arguments file may spell values as the command line does.
 
@@ -72,10 +82,12 @@ class LenientArgumentParser(HfArgumentParser):
         given = {name: _as_declared(name, value, kinds.get(name)) for name, value in args.items()}
         groups = super().parse_dict(given, *more, **options)
         _check_reports(groups)
+        _check_folders(groups)
         return groups
 
     def parse_args_into_dataclasses(self, *args, **options):
         """Parse the command line."""
         groups = super().parse_args_into_dataclasses(*args, **options)
         _check_reports(groups)
+        _check_folders(groups)
         return groups

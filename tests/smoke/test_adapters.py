@@ -197,6 +197,16 @@ def test_an_adapter_without_weights(case: Case, damage, said: str) -> None:
     assert said in error_of(output)
 
 
+def test_a_clone_without_its_large_files(case: Case) -> None:
+    folder = case.folder / "clone"
+    shutil.copytree(case.model, folder)
+    file = next(iter([*folder.glob("ice_text.model"), *folder.glob("tokenizer.json")]))
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n")
+    status, output = case.start(do_train=True, max_steps=1, model_name_or_path=folder)
+    assert status == 1
+    assert f"{file.name}' is a git-lfs pointer" in error_of(output)
+
+
 @pytest.mark.parametrize(
     ("precision", "changes"),
     [

@@ -67,7 +67,7 @@ SPOILT = {
     ),
     "a pointer": (
         lambda a: weights_of(a).write_text(POINTER),
-        "is a git-lfs pointer and not the weights: fetch them with `git lfs pull`",
+        "is a git-lfs pointer and not the file itself: fetch it with `git lfs pull`",
     ),
     "a list": (lambda a: rewrite(a, lambda _: [1]), "holds something else than an adapter's"),
     "numbers": (lambda a: rewrite(a, lambda _: {"a": 1}), "holds something else than an adapter's"),
