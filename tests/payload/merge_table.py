@@ -11,7 +11,6 @@ import functools
 import inspect
 import itertools
 import json
-import os
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +23,6 @@ import lora
 import peft
 import torch
 import transformers
-from test_lora import arguments, run_arguments
 
 from tests import tiny_models, toy_chatglm
 from tools.errors import UserError

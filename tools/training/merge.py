@@ -11,7 +11,6 @@ import warnings
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.errors import UserError
 from tools.training import destination, loading, model_folder, payload, tied_weights
 
 GENERATION_CONFIG = "generation_config.json"

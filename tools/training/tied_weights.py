@@ -5,7 +5,6 @@ An adapter changes one of the two. Merged into what they share, it would change 
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass
 
 
