@@ -52,11 +52,13 @@ def require_space(dest: Path, size: int) -> None:
 @contextlib.contextmanager
 def written(dest: Path) -> Iterator[Path]:
     """A folder to fill, which becomes ``dest`` at the end; after an error nothing is left of it."""
-    parents = [place for place in dest.absolute().parents if not place.exists()]
-    staging = dest.absolute().parent / f".{dest.name}-{os.getpid()}"
+    dest = Path(os.path.abspath(dest))
+    parents = [place for place in dest.parents if not place.exists()]
+    staging = dest.parent / f".{dest.name}-{os.getpid()}"
     try:
         staging.mkdir(parents=True)
         yield staging
+        _let_read(staging)
         os.rename(staging, dest)  # over an empty folder, too
     except BaseException as error:  # an interrupt, too
         shutil.rmtree(staging, ignore_errors=True)
@@ -66,3 +68,11 @@ def written(dest: Path) -> Iterator[Path]:
         if isinstance(error, OSError):
             raise UserError(f"cannot write {dest}: {error.strerror or error}") from None
         raise
+
+
+def _let_read(folder: Path) -> None:
+    """Let those read the files who may read the folder: some libraries write for the owner alone."""
+    allowed = folder.stat().st_mode & 0o666
+    for file in folder.rglob("*"):
+        if file.is_file():
+            file.chmod(allowed)

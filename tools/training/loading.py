@@ -24,6 +24,7 @@ class Source:
     adapter: Path | None
     is_given: bool  # the base, by the user; else the adapter remembers it
     trust: bool  # run the code that comes with the base model
+    settings: dict = field(default_factory=dict)  # the adapter's
     record: dict = field(default_factory=dict)  # of the base, at the time of training; {} if none
 
     def folders(self) -> list[Path]:
@@ -47,7 +48,7 @@ def find(adapter: Path, base: str | None = None, trust: bool = False) -> Source:
     if Path(name).is_dir():
         model_folder.check_model(Path(name))
     known = record if isinstance(record, dict) else {}
-    return Source(name, adapter, base is not None, trust, known)
+    return Source(name, adapter, base is not None, trust, settings, known)
 
 
 def _check_kind(adapter: Path, settings: dict) -> None:
@@ -74,7 +75,7 @@ def told(what: str) -> Iterator[None]:
             reason = (
                 "it brings Python code of its own; read it, and let it run with --trust_remote_code"
             )
-        raise UserError(f"{what}: {reason[:400]}") from None
+        raise UserError(f"{what}: {reason[:400]}") from error
 
 
 def _hub_options(source: Source) -> dict:
@@ -126,7 +127,8 @@ def load_base(source: Source):
 
 def _compare(model, source: Source) -> None:
     """Refuse another base than the adapter's; where the user has named it, only say so."""
-    difference = payload.module("base_model")._base_difference(model, source.record)
+    with told(f"cannot read what {source.adapter} says of its base model"):
+        difference = payload.module("base_model")._base_difference(model, source.record)
     if not difference:
         return
     what = f"{source.base} is not the base model that {source.adapter} was trained on: {difference}"
@@ -137,7 +139,7 @@ def _compare(model, source: Source) -> None:
 
 def _enlarge(model, size: int | None) -> None:
     """Give the embedding the rows for tokens that training added; the adapter has their values."""
-    if not size or size <= model.get_input_embeddings().weight.shape[0]:
+    if not isinstance(size, int) or size <= model.get_input_embeddings().weight.shape[0]:
         return
     takes = inspect.signature(model.resize_token_embeddings).parameters
     model.resize_token_embeddings(

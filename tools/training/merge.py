@@ -7,7 +7,6 @@ folder: it loads without peft, and a base model that brings its own code still d
 from __future__ import annotations
 
 import shutil
-import warnings
 from pathlib import Path
 
 from tools.errors import UserError
@@ -29,17 +28,32 @@ def merge(adapter: Path, dest: Path, base: str | None = None, trust: bool = Fals
         UserError: no adapter, no base, one that is broken, two that do not fit each other, or a
             ``dest`` that cannot be made.
     """
-    payload.require_stack()
-    source = loading.find(adapter, base, trust)
-    destination.check(dest, source.folders())
-    if Path(source.base).is_dir():  # a hub's model is as yet nowhere
-        destination.require_space(dest, model_folder.weights_size(Path(source.base)))
-    tokenizer = loading.load_tokenizer(source)
-    model = loading.load_base(source)
-    destination.require_space(dest, sum(p.numel() * p.element_size() for p in model.parameters()))
-    model = merged(model, source)
-    with destination.written(dest) as folder, loading.told(f"cannot write {dest}"):
-        _save(model, tokenizer, source, folder)
+    with payload.stack():
+        source = loading.find(adapter, base, trust)
+        _require_weights(source)
+        destination.check(dest, source.folders())
+        if Path(source.base).is_dir():  # a hub's model is as yet nowhere
+            destination.require_space(dest, model_folder.weights_size(Path(source.base)))
+        tokenizer = loading.load_tokenizer(source)
+        model = loading.load_base(source)
+        destination.require_space(dest, _size(model))
+        model = merged(model, source)
+        with destination.written(dest) as folder, loading.told(f"cannot write {dest}"):
+            _save(model, tokenizer, source, folder)
+
+
+def _require_weights(source: loading.Source) -> None:
+    """Raise UserError for an adapter that is a prompt, of which no weight of the base changes."""
+    import peft
+
+    kind = source.settings["peft_type"]
+    if issubclass(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[kind], peft.PromptLearningConfig):
+        raise UserError(f"cannot merge {source.adapter}: {kind} changes no weights of the base")
+
+
+def _size(model) -> int:
+    """Bytes of the weights."""
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
 
 
 def merged(model, source: loading.Source):
@@ -61,8 +75,7 @@ def _unload(model, originals: dict, source: loading.Source):
     """The base model out of a peft model whose weights have been merged."""
     import peft
 
-    with loading.told(f"cannot merge {source.adapter}"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that what was parted is no longer tied
+    with loading.told(f"cannot merge {source.adapter}"):
         if hasattr(peft.tuners, "tuners_utils"):
             return model.merge_and_unload()
         return _unload_old(model, originals)

@@ -6,8 +6,11 @@ patches/ under these names. They need a training stack's python.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import sys
+import warnings
+from collections.abc import Iterator
 from types import ModuleType
 
 from tools.errors import UserError
@@ -16,13 +19,32 @@ from tools.regenerate.series import ROOT
 LAYERS = ("common", "chatglm", "causal")
 
 
-def require_stack() -> None:
-    """Raise UserError where this python has no training stack."""
-    try:
-        import peft  # noqa: F401
-        import transformers  # noqa: F401
-    except ImportError as error:
-        raise UserError(f"{error}: run this with a training stack's python") from None
+@contextlib.contextmanager
+def stack() -> Iterator[None]:
+    """This python's training stack, imported, and quiet for as long: a tool's output is its own.
+
+    Raises UserError where there is none.
+    """
+    # DeepSpeed greets on the standard output, other libraries with warnings of their own upkeep.
+    with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            import peft  # noqa: F401
+            from transformers.utils import logging
+        except ImportError as error:
+            raise UserError(f"{error}: run this with a training stack's python") from None
+    verbosity, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        logging.set_verbosity_error()
+        if not sys.stderr.isatty():
+            logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if has_bars:
+                logging.enable_progress_bar()
 
 
 def module(name: str) -> ModuleType:
