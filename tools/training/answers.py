@@ -39,6 +39,15 @@ def series_of(tokenizer) -> str:
     return "chatglm" if is_own else "causal"
 
 
+def stops(model, tokenizer, series: str) -> list[int]:
+    """The ids that end an answer: those that training taught, and the model's own.
+
+    Raises ValueError for a chat template that cannot be learnt.
+    """
+    learnt = payload.module(ENCODINGS[series]).stop_ids(tokenizer)
+    return payload.module("prediction")._all_stop_ids(model, tokenizer, learnt)
+
+
 def _within(model, limits: Limits) -> Limits:
     """The limits, lowered to a model that looks its positions up in a table."""
     most, is_table = payload.module("prompt_response").position_limit(model)
@@ -105,8 +114,7 @@ class Answerer:
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         self.limits = _within(model, limits)
-        stops = self.encoding.stop_ids(tokenizer)
-        self.stops = self.prediction._all_stop_ids(model, tokenizer, stops)
+        self.stops = stops(model, tokenizer, series)
         self.lead = self.encoding.lead_ids(tokenizer)
 
     def encode(self, messages: list[dict], limits: Limits | None = None) -> list[int]:

@@ -6,11 +6,13 @@ folder: it loads without peft, and a base model that brings its own code still d
 
 from __future__ import annotations
 
+import contextlib
+import json
 import shutil
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.training import destination, loading, model_folder, payload, tied_weights
+from tools.training import answers, destination, loading, model_folder, payload, tied_weights
 
 GENERATION_CONFIG = "generation_config.json"
 
@@ -108,17 +110,28 @@ def _save(model, tokenizer, source: loading.Source, folder: Path) -> None:
     """Write the model folder. How to generate comes from the adapter where it says so."""
     import transformers
 
-    generation = getattr(model, "generation_config", None)
-    if generation is not None:
-        # Newer releases refuse to save some published ones; nothing is wrong with leaving them so.
-        model.generation_config = transformers.GenerationConfig()
+    generation = _generation_config(model, tokenizer, source)
+    # Newer releases refuse to save some published ones; nothing is wrong with leaving them so.
+    model.generation_config = transformers.GenerationConfig()
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    own = source.adapter / GENERATION_CONFIG
-    if own.is_file():
-        shutil.copy(own, folder)
-    elif generation is not None:
-        generation.to_json_file(folder / GENERATION_CONFIG)
+    settings = json.loads(generation.to_json_string())
+    # Without the mark of one made from config.json: older releases would make it once more.
+    kept = {name: value for name, value in settings.items() if not name.startswith("_")}
+    (folder / GENERATION_CONFIG).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
     if Path(source.base).is_dir():  # a hub's model keeps its code there, a folder's must come along
         for file in Path(source.base).glob("*.py"):
             shutil.copy(file, folder)
+
+
+def _generation_config(model, tokenizer, source: loading.Source):
+    """The adapter's, which names the ends that were learnt; else the base's, and these ends."""
+    import transformers
+
+    if (source.adapter / GENERATION_CONFIG).is_file():
+        return transformers.GenerationConfig.from_pretrained(source.adapter)
+    generation = getattr(model, "generation_config", None) or transformers.GenerationConfig()
+    with contextlib.suppress(ValueError):  # a chat template that nothing can have been learnt of
+        ends = answers.stops(model, tokenizer, answers.series_of(tokenizer))
+        generation.eos_token_id = ends if len(ends) > 1 else ends[0]
+    return generation
