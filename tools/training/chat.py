@@ -66,12 +66,14 @@ def _source(folder: Path, options: Options) -> loading.Source:
 def _load(folder: Path, options: Options) -> answers.Answerer:
     source = _source(folder, options)
     tokenizer = loading.load_tokenizer(source)
+    own = answers.series_of(tokenizer)
+    if options.series == "chatglm" != own:
+        raise UserError(f"the tokenizer of {folder} is not ChatGLM-6B's: leave --series out")
     model = loading.load_base(source)
     if source.adapter is not None:
         model = loading.add_adapter(model, source)
-    series = options.series or answers.series_of(tokenizer)
     with loading.told(f"cannot talk with {folder}"):
-        return answers.Answerer(model, tokenizer, series, options.limits)
+        return answers.Answerer(model, tokenizer, options.series or own, options.limits)
 
 
 def _asked(is_terminal: bool) -> Iterator[str]:
@@ -149,6 +151,7 @@ class Dialogue:
 
     def _tell_if_cut(self, asked: list[dict]) -> None:
         """Say on the standard error that a dialogue is too long to be read whole."""
+        self.answerer.encode(asked)  # refuses what even cutting does not make fit
         length, most = self.answerer.length(asked), self.answerer.limits.max_source_length
         if length > most:
             print(
