@@ -187,12 +187,17 @@ def test_a_table_of_positions_is_not_left(folder):
         answers.Answerer(model, tokenizer, "causal", answers.Limits(10, 4000))
 
 
-def test_a_base_of_half_precision(folder, talk, tmp_path):
+@pytest.mark.parametrize("saves", ["none", "both"])
+def test_a_base_of_half_precision(saves, folder, talk, tmp_path):
     """Beside it an adapter's weights are float32, as in training."""
     made = merge_table.build(CHATGLM, folder)
     shutil.copytree(made, tmp_path / "base")
     merge_table.load(made).half().save_pretrained(tmp_path / "base", safe_serialization=False)
-    given = [folder / "chatglm", "--base", tmp_path / "base", "--trust_remote_code"]
+    model, tokenizer, described = merge_table.add_adapter(
+        Case(CHATGLM, "attention", saves, False), tmp_path / "base"
+    )
+    merge_table.save_adapter(model.float(), tokenizer, described, tmp_path / "adapter")
+    given = [tmp_path / "adapter", "--trust_remote_code"]
     status, said, told = talk(["你好"], *given, "--max_new_tokens", 3)
     assert (status, told) == (0, "") and said.endswith("\n")
 

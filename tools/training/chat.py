@@ -69,7 +69,7 @@ def _load(folder: Path, options: Options) -> answers.Answerer:
     own = answers.series_of(tokenizer)
     if options.series == "chatglm" != own:
         raise UserError(f"the tokenizer of {folder} is not ChatGLM-6B's: leave --series out")
-    model = loading.load_base(source)
+    model = loading.load_base(source, as_trained=True)
     if source.adapter is not None:
         model = loading.add_adapter(model, source)
     with loading.told(f"cannot talk with {folder}"):

@@ -103,10 +103,11 @@ def load_tokenizer(source: Source):
         )
 
 
-def load_base(source: Source):
-    """The base model, in the class that its configuration maps and the dtype of its weights.
+def load_base(source: Source, as_trained: bool = False):
+    """The base model, in the class that its configuration maps.
 
-    Its embedding has the rows that it had in training.
+    Its embedding has the rows that it had in training. Its dtype is that of its weights, or the
+    one that it was trained in.
 
     Raises:
         UserError: it cannot be loaded, or is another than the adapter was trained on.
@@ -114,15 +115,25 @@ def load_base(source: Source):
     import transformers
 
     options = {"trust_remote_code": source.trust, **_hub_options(source)}
+    dtype = _trained_dtype(source) if as_trained else "auto"
     with told(f"cannot load {source.base}"):
         config = transformers.AutoConfig.from_pretrained(source.base, **options)
         mapped = getattr(config, "auto_map", None) or {}
         own = "AutoModel" in mapped and "AutoModelForCausalLM" not in mapped
         cls = transformers.AutoModel if own else transformers.AutoModelForCausalLM
-        model = cls.from_pretrained(source.base, config=config, torch_dtype="auto", **options)
+        model = cls.from_pretrained(source.base, config=config, torch_dtype=dtype, **options)
     _compare(model, source)
     _enlarge(model, source.record.get("vocabulary_size"))
     return model.eval()
+
+
+def _trained_dtype(source: Source):
+    """The dtype of the base in training, where that is known and one; else "auto"."""
+    import torch
+
+    sample = source.record.get("sample")
+    known = [getattr(torch, str(name), None) for name in sample] if isinstance(sample, dict) else []
+    return known[0] if len(known) == 1 and isinstance(known[0], torch.dtype) else "auto"
 
 
 def _compare(model, source: Source) -> None:
