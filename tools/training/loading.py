@@ -63,15 +63,18 @@ def _check_kind(adapter: Path, settings: dict) -> None:
 
 
 @contextlib.contextmanager
-def told(what: str) -> Iterator[None]:
-    """Turn an error of a library, which can be of any kind, into one line that begins with ``what``."""
+def told(what: str, has_code: bool = False) -> Iterator[None]:
+    """Turn an error of a library, which can be of any kind, into one line that begins with ``what``.
+
+    ``has_code`` says that code which came along was not let run: some releases say something else.
+    """
     try:
         yield
     except UserError:
         raise
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        if "trust_remote_code" in reason:
+        if has_code or "trust_remote_code" in reason:
             reason = (
                 "it brings Python code of its own; read it, and let it run with --trust_remote_code"
             )
@@ -97,7 +100,8 @@ def load_tokenizer(source: Source):
 
     own = source.adapter is not None and (source.adapter / "tokenizer_config.json").is_file()
     place, options = (source.adapter, {}) if own else (source.base, _hub_options(source))
-    with told(f"cannot load the tokenizer of {place}"):
+    has_code = not source.trust and model_folder.brings_code(Path(place))
+    with told(f"cannot load the tokenizer of {place}", has_code):
         return transformers.AutoTokenizer.from_pretrained(
             place, trust_remote_code=source.trust, **options
         )
@@ -116,7 +120,8 @@ def load_base(source: Source, as_trained: bool = False):
 
     options = {"trust_remote_code": source.trust, **_hub_options(source)}
     dtype = _trained_dtype(source) if as_trained else "auto"
-    with told(f"cannot load {source.base}"):
+    has_code = not source.trust and model_folder.brings_code(Path(source.base))
+    with told(f"cannot load {source.base}", has_code):
         config = transformers.AutoConfig.from_pretrained(source.base, **options)
         mapped = getattr(config, "auto_map", None) or {}
         own = "AutoModel" in mapped and "AutoModelForCausalLM" not in mapped

@@ -72,6 +72,12 @@ def check_model(folder: Path) -> None:
             )
 
 
+def brings_code(folder: Path) -> bool:
+    """Whether a model or a tokenizer here is of a class that comes with it."""
+    files = [folder / name for name in ("config.json", "tokenizer_config.json")]
+    return any("auto_map" in _read_object(file) for file in files if file.is_file())
+
+
 def weights_size(folder: Path) -> int:
     """Bytes that the model's weights take on the disk."""
     return sum(file.stat().st_size for file in weight_files(folder))
