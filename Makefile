@@ -85,7 +85,7 @@ hermetic: .venv/dev ## The tool's own tests, without torch
 payload: $(STACKS:%=.venv-%/done) .venv-v5.0.0/trl ## Unit tests of the code that is grafted, on both stacks
 	$(foreach stack,$(STACKS),.venv-$(stack)/bin/python -m pytest -q tests/payload &&) true
 
-smoke: .venv/dev $(STACKS:%=.venv-%/done) ## Train for real on both stacks (FULL=1: the long form too)
+smoke: .venv/dev $(STACKS:%=.venv-%/done) .venv-v5.0.0/serve ## Train for real on both stacks (FULL=1: the long form too)
 	$(foreach stack,$(STACKS),\
 	$(PY) -m tests.smoke.prepare $(REF_$(stack)) build/smoke/$(stack) && \
 	SMOKE_SCRIPT=build/smoke/$(stack)/run_clm_lora.py .venv-$(stack)/bin/python -m pytest -q --durations=5 \
@@ -133,9 +133,10 @@ clean: ## Remove environments and caches made here
 	@$(PY) $(PIP) -r requirements/$*.txt
 	@touch $@
 
-# Rival of the benchmarks, and real chat templates to test against, beside the newest stack.
-.venv-v5.0.0/trl: requirements/trl.txt .venv-v5.0.0/done
-	@.venv-v5.0.0/bin/python $(PIP) -r requirements/trl.txt
+# Beside the newest stack: rival of the benchmarks and real chat templates to test against (trl), and
+# a server to ask a merged model by.
+.venv-v5.0.0/trl .venv-v5.0.0/serve: .venv-v5.0.0/%: requirements/%.txt .venv-v5.0.0/done
+	@.venv-v5.0.0/bin/python $(PIP) -r requirements/$*.txt
 	@touch $@
 
 # torch first and alone, so that no other package asks for another build of it.

@@ -26,7 +26,7 @@ def twin(document: str) -> str:
 PAIRS = tuple((document, twin(document)) for document in ("README.md", *PAGES))
 DOCUMENTS = (*(document for pair in PAIRS for document in pair), "CONTRIBUTING.md")
 TRAINED = ("README.md", "docs/fine-tuning.md")  # tests/smoke runs their training commands
-TRAINING = ("python generated/", "deepspeed ", "python -m tools merge ")
+TRAINING = ("python generated/", "deepspeed ", "python -m tools merge ", "python -m tools chat ")
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,6 +23,7 @@ PAYLOAD = ("patches/common", "patches/chatglm", "patches/causal")
 SHARED = PAYLOAD[0]  # the layer that every series has
 APART = {"tools/upstream": ("codemods", "codemods/engine")}  # needs no syntax tree
 DEMO = {"tools/training": ("tests/miniature",)}  # make demo shows the toys
+PAYLOAD_DOOR = "tools/training/payload.py"  # merge and chat go on from what the script wrote
 COMMAND_LINE = "tools/__main__.py"  # starts all of tools/
 
 
@@ -91,3 +93,17 @@ def test_payload_imports_its_own_layer_and_the_shared_one_alone():
             found = imported(file)
             assert not found & others, f"{file.name} imports {found & others} of another layer"
             assert not [m for m in found if floor(m) is not None], file.name
+
+
+def test_tools_reach_the_payload_through_one_door():
+    """By `payload.module("name")`, never by an import, so that a tool without a stack still starts."""
+    names = {file.stem for folder in PAYLOAD for file in modules(folder)}
+    for folder in ("tools", *(f for f in FLOORS if f.startswith(("tools/", "codemods")))):
+        for file in modules(folder):
+            text = file.read_text(encoding="utf-8")
+            found = {m for m in imported(file) if m in names}
+            assert not found, f"{file.relative_to(ROOT)} imports {found} of the payload"
+            asked = set(re.findall(r"payload\.module\(\"(\w+)\"\)", text))
+            assert asked <= names, f"{file.relative_to(ROOT)}: no payload module {asked - names}"
+            assert not asked or folder == str(Path(PAYLOAD_DOOR).parent), file.relative_to(ROOT)
+    assert "sys.path" in (ROOT / PAYLOAD_DOOR).read_text(encoding="utf-8")

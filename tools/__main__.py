@@ -73,6 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("dest", type=Path, help="the model folder to write")
     sub.add_argument("--base", help="default: the model that the adapter was trained on")
     sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
+    sub = commands.add_parser("chat", help="talk with what was trained (a stack's python)")
+    sub.set_defaults(run=chat)
+    sub.add_argument("folder", type=Path, help="the trainer's output folder, or a merged model's")
+    sub.add_argument("--base", help="default: the model that the adapter was trained on")
+    sub.add_argument("--merged", action="store_true", help="FOLDER is a model (default: looked up)")
+    sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
+    sub.add_argument("--series", choices=("chatglm", "causal"), help="default: the tokenizer's")
+    sub.add_argument("--system", metavar="TEXT", help="what the system says first (causal)")
+    sub.add_argument(
+        "--max_source_length", type=int, default=1024, metavar="N", help="default: 1024"
+    )
+    sub.add_argument("--max_new_tokens", type=int, default=256, metavar="N", help="default: 256")
     return parser
 
 
@@ -209,6 +221,20 @@ def merge(args: argparse.Namespace) -> int:
 
     merging.merge(args.adapter, args.dest, args.base, args.trust_remote_code)
     print(f"wrote {args.dest}")
+    return 0
+
+
+def chat(args: argparse.Namespace) -> int:
+    """Talk with base and adapter, or with a merged model."""
+    from tools.training import answers
+    from tools.training import chat as chatting
+
+    for name, least in (("max_source_length", 2), ("max_new_tokens", 1)):
+        if getattr(args, name) < least:
+            raise UserError(f"--{name} must be at least {least}, not {getattr(args, name)}")
+    limits = answers.Limits(args.max_source_length, args.max_new_tokens)
+    asked = (args.base, args.merged, args.trust_remote_code, args.series, args.system)
+    chatting.run(args.folder, chatting.Options(*asked, limits))
     return 0
 
 

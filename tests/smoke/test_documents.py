@@ -48,6 +48,7 @@ def test_the_training_commands(script: Runner) -> None:
             adapted(command, script),
             cwd=script.folder,
             env=script.env,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
         )

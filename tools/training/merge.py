@@ -6,42 +6,15 @@ folder: it loads without peft, and a base model that brings its own code still d
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import shutil
-import tempfile
 from pathlib import Path
 
 from tools.errors import UserError
+from tools.training import answers, destination, loading, model_folder, payload, tied_weights
 
-
-def _base_of(adapter: Path, given: str | None) -> str:
-    """The base model's folder or name, which the adapter remembers."""
-    file = adapter / "adapter_config.json"
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(
-            f"{adapter} holds no adapter_config.json: give an adapter's folder"
-        ) from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {file}: {error}") from None
-    base = given or config.get("base_model_name_or_path")
-    if not base:
-        raise UserError(f"{file} names no base model: give --base")
-    return base
-
-
-def _load(base: str, trust: bool):
-    """(model, tokenizer's class) of the base, in the class that its configuration maps."""
-    import transformers
-
-    kwargs = {"trust_remote_code": trust}
-    config = transformers.AutoConfig.from_pretrained(base, **kwargs)
-    mapped = getattr(config, "auto_map", None) or {}
-    own = "AutoModel" in mapped and "AutoModelForCausalLM" not in mapped
-    cls = transformers.AutoModel if own else transformers.AutoModelForCausalLM
-    return cls.from_pretrained(base, config=config, torch_dtype="auto", **kwargs)
+GENERATION_CONFIG = "generation_config.json"
 
 
 def merge(adapter: Path, dest: Path, base: str | None = None, trust: bool = False) -> None:
@@ -54,33 +27,111 @@ def merge(adapter: Path, dest: Path, base: str | None = None, trust: bool = Fals
         trust: run the code that comes with the base model, as ChatGLM's does.
 
     Raises:
-        UserError: no adapter, no base, a full ``dest``, or a base that cannot be loaded.
+        UserError: no adapter, no base, one that is broken, two that do not fit each other, or a
+            ``dest`` that cannot be made.
     """
-    try:
-        import peft
-        import transformers
-    except ImportError as error:
-        raise UserError(f"{error}: run this with a training stack's python") from None
-    base = _base_of(adapter, base)
-    if dest.exists() and (not dest.is_dir() or any(dest.iterdir())):
-        raise UserError(f"{dest} is not empty: give another folder")
-    try:
-        model = peft.PeftModel.from_pretrained(_load(base, trust), str(adapter))
-        merged = model.merge_and_unload()
-        place = adapter if (adapter / "tokenizer_config.json").exists() else base
-        tokenizer = transformers.AutoTokenizer.from_pretrained(place, trust_remote_code=trust)
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"cannot merge {adapter} into {base}: {reason[:300]}") from None
-    dest.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=dest.parent, prefix=f".{dest.name}-") as staging:
-        merged.save_pretrained(staging)
-        tokenizer.save_pretrained(staging)
-        if os.path.isdir(base):  # a hub's model keeps its code there, a folder's must come along
-            for file in Path(base).glob("*.py"):
-                shutil.copy(file, staging)
-        os.chmod(staging, 0o755)
-        if dest.exists():
-            dest.rmdir()
-        os.rename(staging, dest)
-        os.mkdir(staging)  # for the context manager to remove
+    with payload.stack():
+        source = loading.find(adapter, base, trust)
+        _require_weights(source)
+        destination.check(dest, source.folders())
+        if Path(source.base).is_dir():  # a hub's model is as yet nowhere
+            destination.require_space(dest, model_folder.weights_size(Path(source.base)))
+        tokenizer = loading.load_tokenizer(source)
+        model = loading.load_base(source)
+        destination.require_space(dest, _size(model))
+        model = merged(model, source)
+        with destination.written(dest) as folder, loading.told(f"cannot write {dest}"):
+            _save(model, tokenizer, source, folder)
+
+
+def _require_weights(source: loading.Source) -> None:
+    """Raise UserError for an adapter that is a prompt, of which no weight of the base changes."""
+    import peft
+
+    kind = source.settings["peft_type"]
+    if issubclass(peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[kind], peft.PromptLearningConfig):
+        raise UserError(f"cannot merge {source.adapter}: {kind} changes no weights of the base")
+
+
+def _size(model) -> int:
+    """Bytes of the weights."""
+    return sum(weight.numel() * weight.element_size() for weight in model.parameters())
+
+
+def merged(model, source: loading.Source):
+    """The base model with the adapter's changes in its weights, of the dtypes that they had."""
+    dtypes = {name: weight.dtype for name, weight in model.state_dict().items()}
+    ties, originals = tied_weights.find(model), dict(model.named_modules())
+    model = loading.add_adapter(model, source)
+    tied_weights.part(model)
+    model = _unload(model, originals, source)
+    if model.state_dict().keys() != dtypes.keys():
+        raise UserError(f"cannot merge {source.adapter}: peft leaves a part of it unmerged")
+    for name, parameter in model.named_parameters():
+        parameter.data = parameter.data.to(dtypes[name])
+    tied_weights.join_again(model, ties)
+    return model
+
+
+def _unload(model, originals: dict, source: loading.Source):
+    """The base model out of a peft model whose weights have been merged."""
+    import peft
+
+    with loading.told(f"cannot merge {source.adapter}"):
+        if hasattr(peft.tuners, "tuners_utils"):
+            return model.merge_and_unload()
+        return _unload_old(model, originals)
+
+
+def _unload_old(model, originals: dict):
+    """``_unload`` in peft before 0.4, whose own knows neither embeddings nor GPT-2's layers."""
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.other import ModulesToSaveWrapper
+
+    base = model.get_base_model()
+    for path, original in originals.items():
+        parent, _, name = path.rpartition(".")
+        wrapper = base.get_submodule(path)
+        trained = wrapper
+        if isinstance(wrapper, ModulesToSaveWrapper):
+            trained = wrapper.modules_to_save[wrapper.active_adapter]
+        if isinstance(trained, LoraLayer):
+            trained.merge()
+            original.weight = trained.weight
+            if getattr(trained, "bias", None) is not None:
+                original.bias = trained.bias
+            trained = original
+        if trained is not wrapper:
+            setattr(base.get_submodule(parent), name, trained)
+    return base
+
+
+def _save(model, tokenizer, source: loading.Source, folder: Path) -> None:
+    """Write the model folder. How to generate comes from the adapter where it says so."""
+    import transformers
+
+    generation = _generation_config(model, tokenizer, source)
+    # Newer releases refuse to save some published ones; nothing is wrong with leaving them so.
+    model.generation_config = transformers.GenerationConfig()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    settings = json.loads(generation.to_json_string())
+    # Without the mark of one made from config.json: older releases would make it once more.
+    kept = {name: value for name, value in settings.items() if not name.startswith("_")}
+    (folder / GENERATION_CONFIG).write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    if Path(source.base).is_dir():  # a hub's model keeps its code there, a folder's must come along
+        for file in Path(source.base).glob("*.py"):
+            shutil.copy(file, folder)
+
+
+def _generation_config(model, tokenizer, source: loading.Source):
+    """The adapter's, which names the ends that were learnt; else the base's, and these ends."""
+    import transformers
+
+    if (source.adapter / GENERATION_CONFIG).is_file():
+        return transformers.GenerationConfig.from_pretrained(source.adapter)
+    generation = getattr(model, "generation_config", None) or transformers.GenerationConfig()
+    with contextlib.suppress(ValueError):  # a chat template that nothing can have been learnt of
+        ends = answers.stops(model, tokenizer, answers.series_of(tokenizer))
+        generation.eos_token_id = ends if len(ends) > 1 else ends[0]
+    return generation
