@@ -2,7 +2,8 @@
 
 A launcher and all ranks die together, as when a machine goes down or a scheduler loses patience;
 of two ranks, every other time, only the second one dies, as when memory runs out: the first still
-writes what it can until the launcher ends it.
+writes what it can until the launcher ends it. Every third try kills the resumed run too, which
+replaces what the first kill left.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.faults.training import HUNG, WHOLE, Training, kill
 
 STEPS = 12
 OUT = "killed"
+SAVING = b"Saving the adapter to"  # said when the folder is made, before its first file
 NAMES = ("run", "killed", "after", "newest left", "outcome", "resumed from", "losses, adapter")
 
 
@@ -31,15 +33,18 @@ def tries(training: Training, runs: int, seed: int) -> Iterator[tuple[str, Outco
     yield f"{span:.2f} s from the first checkpoint to the end\n\n{header(*NAMES)}", None
     for number in range(1, runs + 1):
         alone = bool(training.stage) and number % 2 == 0
-        share = random.random()
+        shares = [random.random() for _ in range(1 if number % 3 else 2)]
         shutil.rmtree(training.work / OUT, ignore_errors=True)
-        _killed(training, share * span, alone)
+        _killed(training, shares[0] * span, alone)
+        for share in shares[1:]:
+            _killed(training, share * span, alone, **training.resuming)
         newest = max(training.checkpoints(OUT))
         kept = training.work / f"{OUT}-{number}"  # to look into, should it go wrong
         shutil.copytree(training.work / OUT, kept)
         outcome = training.resume(OUT)
         who = "rank 1" if alone else "all"
-        yield row(number, who, f"{share:.0%}", newest, *shown(outcome)), outcome
+        after = ", ".join(f"{share:.0%}" for share in shares)
+        yield row(number, who, after, newest, *shown(outcome)), outcome
         if outcome.wrong:
             shutil.copy(training.log(OUT), kept.with_suffix(".log"))
         else:
@@ -50,7 +55,7 @@ def _undisturbed(training: Training) -> float:
     """Run to the end; seconds from the first checkpoint's beginning to the last file."""
     running = training.start(WHOLE)
     try:
-        _first_checkpoint(training, WHOLE, running)
+        _first_save(training, WHOLE, running)
         began = time.time()
         if running.wait(HUNG):
             raise RuntimeError(f"the undisturbed run failed: see {training.log(WHOLE)}")
@@ -59,10 +64,11 @@ def _undisturbed(training: Training) -> float:
     return (training.work / WHOLE / "trainer_state.json").stat().st_mtime - began
 
 
-def _killed(training: Training, after: float, alone: bool) -> None:
-    running = training.start(OUT)
+def _killed(training: Training, after: float, alone: bool, **more: object) -> None:
+    """Start or resume it; kill all of it, or the second rank, some seconds after its first save."""
+    running = training.start(OUT, **more)
     try:
-        _first_checkpoint(training, OUT, running)
+        _first_save(training, OUT, running)
         time.sleep(after)
         if alone:
             _kill_rank_1(running)
@@ -71,10 +77,10 @@ def _killed(training: Training, after: float, alone: bool) -> None:
         kill(running)
 
 
-def _first_checkpoint(training: Training, out: str, running: subprocess.Popen) -> None:
-    while not training.checkpoints(out):
+def _first_save(training: Training, out: str, running: subprocess.Popen) -> None:
+    while SAVING not in training.log(out).read_bytes():
         if running.poll() is not None:
-            raise RuntimeError(f"it ended before its first checkpoint: see {training.log(out)}")
+            raise RuntimeError(f"it ended before it saved: see {training.log(out)}")
         time.sleep(0.002)
 
 
