@@ -22,13 +22,18 @@ MISSING = {
     "random state of rank 0": ("rng_state_0.pth",),
     "all random states": ("rng_state_*.pth",),
 }
+# Each rank has its own in ZeRO-3 alone.
+OF_ZERO_3 = {
+    "model states of rank 1": ("*/zero_pp_rank_1_*model_states.pt",),
+    "model states of rank 0": ("*/zero_pp_rank_0_*model_states.pt",),
+}
 
 
 def tries(training: Training) -> Iterator[tuple[str, Outcome | None]]:
     """A line of the table for each state of the newest checkpoint, or of the only one."""
     training.undisturbed()
     yield header("missing", "of the", "outcome", "resumed from", "losses, adapter"), None
-    for name, patterns in MISSING.items():
+    for name, patterns in (MISSING | OF_ZERO_3 if training.stage == 3 else MISSING).items():
         for which, steps in {"newest": (1, 2), "only one": (1, 1)}.items():
             first, last = steps
             out = training.stopped_after(last, first)

@@ -15,7 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults.outcome import Outcome, judge
+from tests.faults.outcome import EQUAL, Outcome, judge
 from tests.smoke.conftest import ROOT, Runner, Zygote
 from tests.toy_chatglm import build
 from tools.training import launch
@@ -92,16 +92,16 @@ class Training:
         newest = max(self.checkpoints(out), default=0)
         ran = self.run(out, **self.resuming)
         self.log(out).write_text(ran.said, encoding="utf-8")
-        return judge(ran.status, ran.said, newest, "" if ran.status else self.difference(out))
+        return judge(ran.status, ran.said, newest, "" if ran.status else self.compared(out))
 
-    def difference(self, out: str) -> str:
-        """What differs from the undisturbed run, "" for nothing: losses, or the adapter's bytes."""
+    def compared(self, out: str) -> str:
+        """EQUAL, or what differs from the undisturbed run: losses, or the adapter's bytes."""
         whole, others = self.runner.losses(WHOLE), self.runner.losses(out)
         if whole.keys() != others.keys():
             return f"losses of steps {sorted(others)}"
         if whole != others:
             return f"losses by {max(abs(whole[step] - others[step]) for step in whole):.2g}"
-        return "" if self._adapter(WHOLE) == self._adapter(out) else "the adapter"
+        return EQUAL if self._adapter(WHOLE) == self._adapter(out) else "the adapter"
 
     def _adapter(self, out: str) -> bytes:
         return next((self.work / out).glob("adapter_model.*")).read_bytes()
