@@ -1,6 +1,7 @@
 """An adapter's weights: read from a folder and put where the model has a place for each."""
 
 import contextlib
+import hashlib
 import inspect
 import json
 import os
@@ -17,6 +18,15 @@ def _adapter_file(folder):
     """Return the path of the adapter's weights in `folder`, or None."""
     paths = [os.path.join(folder, name) for name in ADAPTER_FILES]
     return next((path for path in paths if os.path.isfile(path)), None)
+
+
+def _digest(path):
+    """Return the SHA-256 of a file, 64 hexadecimal digits."""
+    found = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()
 
 
 def _is_whole_safetensors(path):

@@ -1,5 +1,6 @@
 """What a user did wrong is told in one line; a bug of ours keeps its traceback."""
 
+import atexit
 import logging
 import os
 import sys
@@ -83,11 +84,19 @@ def _user_error(error, script):
     return None if line is None else _one_line(line)
 
 
-def _leave_process_group():
-    """End a distributed run's process group, whose threads may abort a process that exits with it."""
+def _leave_together():
+    """End a rank of a distributed run, with all its work done, when all have done theirs.
+
+    A rank that leaves while another still saves may abort that one; and threads of the process
+    group, which nobody ends in good order, may abort the interpreter on its way out. So it goes
+    without that way, once all that registered for it was called.
+    """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.barrier()  # a rank that leaves while another still saves may abort, too
-        torch.distributed.destroy_process_group()
+        torch.distributed.barrier()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def run_main(main):
@@ -108,7 +117,7 @@ def run_main(main):
     """
     try:
         result = main()
-        _leave_process_group()
+        _leave_together()
         return result
     except KeyboardInterrupt:
         raise SystemExit(130) from None

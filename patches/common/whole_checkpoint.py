@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 
-from adapter_weights import _adapter_file, _is_whole_safetensors
+from adapter_weights import _adapter_file, _digest, _is_whole_safetensors
 from base_model import _read_run
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from user_error import UserError
@@ -20,7 +20,11 @@ RANDOM_STATE = re.compile(r"rng_state_(\d+)\.pth")
 def _is_whole_file(path):
     """Return whether a file of a checkpoint was written to its end; True for kinds unknown here."""
     if path.endswith((".bin", ".pt", ".pth")):
-        return zipfile.is_zipfile(path)  # torch.save writes zip archives, their directory last
+        try:  # torch.save writes zip archives, with checksums, their directory last
+            with zipfile.ZipFile(path) as archive:
+                return archive.testzip() is None
+        except zipfile.BadZipFile:
+            return False
     if path.endswith(".safetensors"):
         return _is_whole_safetensors(path)
     if path.endswith(".json"):
@@ -63,12 +67,18 @@ def _is_whole_deepspeed_state(folder, ranks):
         names = [name for name in os.listdir(states) if tag and name.endswith(".pt")]
     except (OSError, ValueError):
         return False
-    optimizers = [name for name in names if re.search(r"zero_pp_rank_\d+_.*optim_states", name)]
     return (
         any(name.endswith("model_states.pt") for name in names)
-        and len(optimizers) in (0, ranks)
+        and all(_has_all_ranks(names, kind, ranks) for kind in ("model", "optim"))
         and all(_is_whole_file(os.path.join(states, name)) for name in names)
     )
+
+
+def _has_all_ranks(names, kind, ranks):
+    """Return whether of ZeRO's files of that kind, if there are any, there is one for each rank."""
+    found = [re.search(rf"zero_pp_rank_(\d+)_.*{kind}_states", name) for name in names]
+    found = {int(match[1]) for match in found if match}
+    return found in (set(), set(range(ranks)))
 
 
 def _is_whole_checkpoint(folder, weights_only=False):
@@ -91,6 +101,9 @@ def _is_whole_checkpoint(folder, weights_only=False):
         if not optimizer or not _has_random_states(names, ranks):
             return False
     if "latest" in names and not _is_whole_deepspeed_state(folder, ranks):
+        return False
+    digest = _read_run(folder).get("adapter_sha256")
+    if digest and digest != _digest(_adapter_file(folder)):
         return False
     return all(_is_whole_file(os.path.join(folder, name)) for name in names)
 
