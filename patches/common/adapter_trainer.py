@@ -12,7 +12,7 @@ import tempfile
 import numpy as np
 import torch
 from adapter_config import _check_adapter_config
-from adapter_weights import _adapter_file, _digest, _gathered, _put_adapter
+from adapter_weights import _adapter_file, _file_digest, _gathered, _put_adapter
 from base_model import RUN_FILE
 from deepspeed_engine import _engines_without_frozen_weights
 from evaluation_counts import _response_counts
@@ -254,7 +254,7 @@ class AdapterTrainer(Trainer):
         run = {
             "world_size": self.args.world_size,
             "zero_stage": self._zero_stage(),
-            "adapter_sha256": _digest(_adapter_file(folder)),  # its formats have no checksum
+            "adapter_sha256": _file_digest(_adapter_file(folder)),  # its formats have no checksum
             "base_model": getattr(self.model, "base_model_record", None),
         }
         with open(os.path.join(folder, RUN_FILE), "w", encoding="utf-8") as file:

@@ -20,7 +20,7 @@ def _adapter_file(folder):
     return next((path for path in paths if os.path.isfile(path)), None)
 
 
-def _digest(path):
+def _file_digest(path):
     """Return the SHA-256 of a file, 64 hexadecimal digits."""
     found = hashlib.sha256()
     with open(path, "rb") as file:

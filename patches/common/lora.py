@@ -1,5 +1,6 @@
 """LoRA adapters: their arguments and the wrapping of a loaded model."""
 
+import functools
 import logging
 import os
 from dataclasses import dataclass, field
@@ -175,6 +176,37 @@ def _check_base(model, folder):
         )
 
 
+def _as(dtype, module, inputs, output):
+    """A hook by which a module's output has that dtype."""
+    return output.to(dtype)
+
+
+def _train_what_is_saved(model):
+    """Leave to the optimizer what the adapter's files hold, in float32, and nothing else.
+
+    Of a module to train in full peft keeps the unused original, which old releases leave trainable;
+    with tied weights that is the embedding under the head. Small steps vanish in half precision.
+
+    Raises:
+        UserError: nothing is left to train.
+    """
+    saved = {id(parameter) for parameter in _adapter_places(model).values()}
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        for parameter in own:
+            parameter.requires_grad = parameter.requires_grad and id(parameter) in saved
+        # A normalization takes weight and bias of one dtype only, whatever is trained of them.
+        is_norm = "Norm" in type(module).__name__
+        for parameter in own:
+            trains = any(p.requires_grad for p in (own if is_norm else [parameter]))
+            if trains and parameter.dtype in (torch.float16, torch.bfloat16):
+                if isinstance(module, torch.nn.Embedding):  # its input has no dtype to give back
+                    module.register_forward_hook(functools.partial(_as, parameter.dtype))
+                parameter.data = parameter.data.float()
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("The adapter leaves no parameter to train: see the --lora_* arguments.")
+
+
 def _load_adapter(model, folder):
     """Return `model` with the adapter in `folder`, ready for more training.
 
@@ -188,6 +220,7 @@ def _load_adapter(model, folder):
         model = _wrap_for_adapter(model, folder)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise UserError(f"--adapter_name_or_path: cannot load {folder!r}: {error}") from error
+    _train_what_is_saved(model)  # in float32, so that no trained value is rounded
     try:
         _put_adapter(model, folder)
     except UserError as error:
@@ -223,33 +256,11 @@ def _new_adapter(model, model_args):
         **tokens,
     )
     try:
-        return peft.get_peft_model(model, config)
+        model = peft.get_peft_model(model, config)
     except ValueError as error:
         raise UserError(f"peft refuses these --lora_* arguments: {error}") from error
-
-
-def _train_what_is_saved(model):
-    """Leave to the optimizer what the adapter's files hold, in float32, and nothing else.
-
-    Of a module to train in full peft keeps the unused original, which old releases leave trainable;
-    with tied weights that is the embedding under the head. Small steps vanish in half precision.
-
-    Raises:
-        UserError: nothing is left to train.
-    """
-    saved = {id(parameter) for parameter in _adapter_places(model).values()}
-    for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        for parameter in own:
-            parameter.requires_grad = parameter.requires_grad and id(parameter) in saved
-        # A normalization takes weight and bias of one dtype only, whatever is trained of them.
-        is_norm = "Norm" in type(module).__name__
-        for parameter in own:
-            trains = any(p.requires_grad for p in (own if is_norm else [parameter]))
-            if trains and parameter.dtype in (torch.float16, torch.bfloat16):
-                parameter.data = parameter.data.float()
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserError("The adapter leaves no parameter to train: see the --lora_* arguments.")
+    _train_what_is_saved(model)
+    return model
 
 
 def _check_one_half_precision(model):
@@ -312,7 +323,6 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
         folder = _adapter_folder(model_args.adapter_name_or_path, model_args)
         _check_base(model, folder)
         model = _load_adapter(model, folder)
-    _train_what_is_saved(model)
     model.base_model_record = record
     training_args.allow_non_finite = model_args.allow_non_finite
     trainable, total = _count_parameters(model)

@@ -6,7 +6,7 @@ import os
 import re
 import zipfile
 
-from adapter_weights import _adapter_file, _digest, _is_whole_safetensors
+from adapter_weights import _adapter_file, _file_digest, _is_whole_safetensors
 from base_model import _read_run
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from user_error import UserError
@@ -103,7 +103,7 @@ def _is_whole_checkpoint(folder, weights_only=False):
     if "latest" in names and not _is_whole_deepspeed_state(folder, ranks):
         return False
     digest = _read_run(folder).get("adapter_sha256")
-    if digest and digest != _digest(_adapter_file(folder)):
+    if digest and digest != _file_digest(_adapter_file(folder)):
         return False
     return all(_is_whole_file(os.path.join(folder, name)) for name in names)
 

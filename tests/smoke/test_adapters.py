@@ -211,7 +211,7 @@ def test_a_clone_without_its_large_files(case: Case) -> None:
     ("precision", "changes"),
     [
         ("bfloat16", {"lora_modules_to_save": "lm_head"}),
-        ("float16", {"lora_modules_to_save": "lm_head"}),
+        ("float16", {"lora_modules_to_save": "lm_head,the embedding"}),
         ("bfloat16", {"lora_bias": "all"}),
     ],
 )
@@ -219,6 +219,7 @@ def test_a_half_precision_base_answers_without_being_told(
     case: Case, precision: str, changes: dict
 ) -> None:
     """With parts trained in full, which are float32 amid it."""
+    changes = {k: v.replace("the embedding", embedding_of(case)) for k, v in changes.items()}
     name = "dtype" if "dtype" in case.told else "torch_dtype"
     case.ends(do_train=True, max_steps=2, **{name: precision}, **changes)
     adapter = keeps(case, "A")

@@ -108,8 +108,6 @@ class Answerer:
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.model, self.tokenizer = model.to(self.device), tokenizer
-        if self.device.type == "cpu":
-            _round_on_cpu(model)
         self.encoding = payload.module(ENCODINGS[series])
         self.prediction = payload.module("prediction")
         tokenizer.padding_side = "left"
@@ -151,33 +149,13 @@ class Answerer:
         return text
 
     def _precision(self) -> contextlib.AbstractContextManager:
-        """That of training, where an adapter's float32 weights are among a base's half ones."""
+        """That of the generated script, where an adapter's float32 weights are among half ones."""
         import torch
 
-        half = _half_of(self.model)
-        if half is None or self.device.type == "cpu":
+        half = payload.module("adapter_trainer")._half_beside_float(self.model)
+        if half is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=half)
-
-
-def _half_of(model):
-    """The half precision of a model that has other weights, too; None for a model of one dtype."""
-    import torch
-
-    dtypes = {p.dtype for p in model.parameters()}
-    halves = dtypes & {torch.float16, torch.bfloat16}
-    return halves.pop() if len(dtypes) > 1 and halves else None
-
-
-def _round_on_cpu(model) -> None:
-    """Make an adapter's whole modules half, if the base is: a CPU's autocast lacks some functions.
-
-    LoRA's own weights can stay float32, between them and the base peft converts.
-    """
-    half = _half_of(model)
-    for name, parameter in model.named_parameters() if half else ():
-        if "lora_" not in name:
-            parameter.data = parameter.data.to(half)
 
 
 class _Streaming:

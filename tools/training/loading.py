@@ -171,9 +171,8 @@ def add_adapter(model, source: Source):
     """
     adapter = str(source.adapter)
     with told(f"cannot put {source.adapter} on {source.base}"):
-        model = payload.module("lora")._wrap_for_adapter(model, adapter)
-        for parameter in model.parameters():
-            if parameter.requires_grad:  # as in training, or trained values would be rounded here
-                parameter.data = parameter.data.float()
+        lora = payload.module("lora")
+        model = lora._wrap_for_adapter(model, adapter)
+        lora._train_what_is_saved(model)  # in float32, or trained values would be rounded here
         payload.module("adapter_weights")._put_adapter(model, adapter)
     return model.eval()
