@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -293,3 +295,35 @@ def test_another_base_model_is_told(case: Case) -> None:
     assert "was trained on another base model" not in case.ends(**options)
     output = case.ends(model_name_or_path=case.folder / "other", **options)
     assert "was trained on another base model" in output
+
+
+def merged(case: Case, adapter: Path) -> Path:
+    folder = case.folder / "merged"
+    shutil.rmtree(folder, ignore_errors=True)
+    trust = ["--trust_remote_code"] if list(case.model.glob("*.py")) else []
+    command = [sys.executable, "-m", "tools", "merge", adapter, folder, *trust]
+    ran = subprocess.run(command, env=case.env, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    return folder
+
+
+def test_a_head_merged_that_was_the_embedding(tied: Case) -> None:
+    """Its evaluation, below a new adapter that does nothing yet, is the run's own."""
+    loss = trained(tied, lora_target_modules=f"{tied.layers},lm_head")
+    tied.ends(do_eval=True, model_name_or_path=merged(tied, keeps(tied, "A")))
+    assert tied.results("out")["eval_loss"] == pytest.approx(loss, abs=1e-4)
+
+
+@pytest.mark.parametrize("case", ["causal"], indirect=True)
+def test_added_tokens_are_merged(added: Case) -> None:
+    import transformers
+
+    options = {**added.files, "lora_modules_to_save": f"{embedding_of(added)},lm_head"}
+    loss = trained(added, tokenizer_name=added.folder / "tokenizer", **options)
+    folder = merged(added, keeps(added, "A"))
+    added.ends(do_eval=True, model_name_or_path=folder, **added.files)
+    assert added.results("out")["eval_loss"] == pytest.approx(loss, abs=1e-4)
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    rows = model.get_input_embeddings().weight.shape[0]
+    assert rows == model.get_output_embeddings().weight.shape[0] == len(tokenizer)
