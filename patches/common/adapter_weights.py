@@ -1,6 +1,7 @@
 """An adapter's weights: read from a folder and put where the model has a place for each."""
 
 import contextlib
+import functools
 import hashlib
 import inspect
 import json
@@ -104,6 +105,37 @@ def _adapter_places(model):
     # Not the state_dict: GPT-2's has buffers called bias, which peft would take for biases.
     parameters = dict(model.named_parameters(remove_duplicate=False))
     return peft.get_peft_model_state_dict(model, parameters, **options)
+
+
+def _as(dtype, module, inputs, output):
+    """A hook by which a module's output has that dtype."""
+    return output.to(dtype)
+
+
+def _train_what_is_saved(model):
+    """Leave to the optimizer what the adapter's files hold, in float32, and nothing else.
+
+    Of a module to train in full peft keeps the unused original, which old releases leave trainable;
+    with tied weights that is the embedding under the head. Small steps vanish in half precision.
+
+    Raises:
+        UserError: nothing is left to train.
+    """
+    saved = {id(parameter) for parameter in _adapter_places(model).values()}
+    for module in model.modules():
+        own = list(module.parameters(recurse=False))
+        for parameter in own:
+            parameter.requires_grad = parameter.requires_grad and id(parameter) in saved
+        # A normalization takes weight and bias of one dtype only, whatever is trained of them.
+        is_norm = "Norm" in type(module).__name__
+        for parameter in own:
+            trains = any(p.requires_grad for p in (own if is_norm else [parameter]))
+            if trains and parameter.dtype in (torch.float16, torch.bfloat16):
+                if isinstance(module, torch.nn.Embedding):  # its input has no dtype to give back
+                    module.register_forward_hook(functools.partial(_as, parameter.dtype))
+                parameter.data = parameter.data.float()
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UserError("The adapter leaves no parameter to train: see the --lora_* arguments.")
 
 
 def _without_copies(weights, places, model):

@@ -1,17 +1,15 @@
 """LoRA adapters: their arguments and the wrapping of a loaded model."""
 
-import functools
 import logging
-import os
 from dataclasses import dataclass, field
 from typing import Optional
 
-import huggingface_hub
 import peft
 import torch
-from adapter_weights import ADAPTER_FILES, _adapter_places, _put_adapter
-from added_tokens import _embedding_rows, _token_settings
-from base_model import RUN_FILE, _base_difference, _describe_base, _read_run
+from adapter_weights import _train_what_is_saved
+from added_tokens import _token_settings
+from base_model import _describe_base
+from existing_adapter import _adapter_folder, _check_base, _load_adapter
 from generation_ends import _end_answers_at
 from user_error import UserError
 
@@ -118,114 +116,6 @@ def _target_modules(model, requested):
         f"peft knows no modules to adapt in a {model_type!r} model; name some of its linear ones "
         f"with --lora_target_modules: {_some_linear(model)}."
     )
-
-
-def _adapter_folder(path, model_args):
-    """Return the folder of the adapter at `path`, a folder or a hub name.
-
-    Raises:
-        UserError: there is no adapter.
-    """
-    if not os.path.isdir(path):
-        try:
-            path = huggingface_hub.snapshot_download(
-                path,
-                allow_patterns=["adapter_config.json", *ADAPTER_FILES, RUN_FILE],
-                cache_dir=model_args.cache_dir,
-            )
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"--adapter_name_or_path: {path!r} is no folder, nor an adapter on the hub: {error}"
-            ) from error
-    if not os.path.isfile(os.path.join(path, "adapter_config.json")):
-        raise UserError(f"--adapter_name_or_path: {path!r} holds no adapter_config.json.")
-    return path
-
-
-def _wrap_for_adapter(model, folder):
-    """Return `model` with an untrained adapter of the settings in `folder`."""
-    config = peft.PeftConfig.from_pretrained(folder)
-    # Older releases return the settings that all kinds of adapters have.
-    config = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[config.peft_type].from_pretrained(folder)
-    config.inference_mode = False
-    return peft.get_peft_model(model, config)
-
-
-def _check_base(model, folder):
-    """Refuse a base model with a smaller vocabulary than the adapter in `folder` was trained with.
-
-    Other weights than it was trained on are told: some do so on purpose.
-
-    Raises:
-        UserError: as said.
-    """
-    record = _read_run(folder).get("base_model") or {}
-    learnt, rows = record.get("vocabulary_size") or 0, _embedding_rows(model)
-    if learnt > rows:
-        raise UserError(
-            f"--adapter_name_or_path: {folder!r} was trained with {learnt} tokens, and the model has {rows}: "
-            f"give the tokenizer it was trained with, --tokenizer_name {folder}."
-        )
-    difference = _base_difference(model, record)
-    if difference:
-        logger.warning(
-            "%s was trained on another base model (%s): %s differ from this one's.",
-            folder,
-            record.get("name_or_path"),
-            difference,
-        )
-
-
-def _as(dtype, module, inputs, output):
-    """A hook by which a module's output has that dtype."""
-    return output.to(dtype)
-
-
-def _train_what_is_saved(model):
-    """Leave to the optimizer what the adapter's files hold, in float32, and nothing else.
-
-    Of a module to train in full peft keeps the unused original, which old releases leave trainable;
-    with tied weights that is the embedding under the head. Small steps vanish in half precision.
-
-    Raises:
-        UserError: nothing is left to train.
-    """
-    saved = {id(parameter) for parameter in _adapter_places(model).values()}
-    for module in model.modules():
-        own = list(module.parameters(recurse=False))
-        for parameter in own:
-            parameter.requires_grad = parameter.requires_grad and id(parameter) in saved
-        # A normalization takes weight and bias of one dtype only, whatever is trained of them.
-        is_norm = "Norm" in type(module).__name__
-        for parameter in own:
-            trains = any(p.requires_grad for p in (own if is_norm else [parameter]))
-            if trains and parameter.dtype in (torch.float16, torch.bfloat16):
-                if isinstance(module, torch.nn.Embedding):  # its input has no dtype to give back
-                    module.register_forward_hook(functools.partial(_as, parameter.dtype))
-                parameter.data = parameter.data.float()
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UserError("The adapter leaves no parameter to train: see the --lora_* arguments.")
-
-
-def _load_adapter(model, folder):
-    """Return `model` with the adapter in `folder`, ready for more training.
-
-    peft passes over weights that have no place in the model, and places that get no weight; here
-    none of either is left.
-
-    Raises:
-        UserError: it cannot be read, or it is another model's.
-    """
-    try:
-        model = _wrap_for_adapter(model, folder)
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"--adapter_name_or_path: cannot load {folder!r}: {error}") from error
-    _train_what_is_saved(model)  # in float32, so that no trained value is rounded
-    try:
-        _put_adapter(model, folder)
-    except UserError as error:
-        raise UserError(f"--adapter_name_or_path: {error}") from error
-    return model
 
 
 def _new_adapter(model, model_args):

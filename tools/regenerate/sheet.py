@@ -56,7 +56,7 @@ Imports added:
 
 
 def _patch(number: int, entry: Entry, patch: Patch) -> str:
-    lines = [f"## {number}. {entry.name}", "", f"{entry.why}", ""]
+    lines = [f"## {number}. {entry.name}", f"{entry.why}", ""]
     lines += [_change(c) for c in patch.changes]
     if patch.graft_before is not None:
         place = patch.source.where(patch.graft_before)

@@ -171,8 +171,8 @@ def add_adapter(model, source: Source):
     """
     adapter = str(source.adapter)
     with told(f"cannot put {source.adapter} on {source.base}"):
-        lora = payload.module("lora")
-        model = lora._wrap_for_adapter(model, adapter)
-        lora._train_what_is_saved(model)  # in float32, or trained values would be rounded here
-        payload.module("adapter_weights")._put_adapter(model, adapter)
+        weights = payload.module("adapter_weights")
+        model = payload.module("existing_adapter")._wrap_for_adapter(model, adapter)
+        weights._train_what_is_saved(model)  # in float32, or trained values would be rounded here
+        weights._put_adapter(model, adapter)
     return model.eval()
