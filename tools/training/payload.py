@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -29,6 +30,10 @@ def stack() -> Iterator[None]:
     with contextlib.redirect_stdout(sys.stderr), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            import torch
+
+            if not torch.cuda.is_available():  # or DeepSpeed warns that it has found none
+                os.environ.setdefault("DS_ACCELERATOR", "cpu")
             import peft  # noqa: F401
             from transformers.utils import logging
         except ImportError as error:

@@ -12,6 +12,7 @@ import data_files
 import transformers
 import user_errors
 from data_arguments import PromptResponseArguments
+from test_adapter_trainer import run_ranks
 from user_error import UserError
 from user_errors import run_main
 
@@ -226,3 +227,17 @@ def test_what_a_library_finds_wrong_with_a_file(capsys, tmp_path):
 
 def test_long_messages_are_cut():
     assert user_errors._one_line("a\n" * 1000, most=10) == "a a a a a…"
+
+
+RANK = """
+import atexit, torch.distributed, user_errors
+torch.distributed.init_process_group("gloo")
+atexit.register(print, "REGISTERED", end="")
+user_errors.run_main(lambda: print("WORK", end=""))
+print("the interpreter's own way out")
+"""
+
+
+def test_ranks_leave_together():
+    """What registered for the end is called, and nothing that is printed gets lost."""
+    assert [output[-14:] for output in run_ranks(["-c", RANK], 2)] == ["WORKREGISTERED"] * 2
