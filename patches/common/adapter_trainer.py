@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from adapter_config import _check_adapter_config
 from adapter_weights import _adapter_file, _file_digest, _gathered, _put_adapter
-from base_model import RUN_FILE
+from base_model import RUN_FILE, _check_same_base
 from deepspeed_engine import _engines_without_frozen_weights
 from evaluation_counts import _response_counts
 from learning_checks import (
@@ -172,6 +172,7 @@ class AdapterTrainer(Trainer):
         if checkpoint:
             _check_same_kind_of_run(checkpoint, self._zero_stage(), self.args.world_size)
             _check_adapter_config(checkpoint, self.model)
+            _check_same_base(checkpoint, getattr(self.model, "base_model_record", None) or {})
         before = self.state.global_step
         engines = _engines_without_frozen_weights() if self._uses_deepspeed() else None
         with engines or contextlib.nullcontext():

@@ -34,6 +34,21 @@ def _name_of(model, module):
     return next((name.rpartition(".")[2] for name in found), None)
 
 
+def _hindrance(embedding, otherwise_trained):
+    """Return in words why rows of an embedding cannot be trained by themselves, "" if they can.
+
+    Args:
+        embedding: the model's input embedding.
+        otherwise_trained: names of what else is trained of it or of the head.
+    """
+    if otherwise_trained:
+        return f"with {', '.join(sorted(otherwise_trained))} adapted or trained as well"
+    if hasattr(embedding.weight, "ds_id"):
+        return "under ZeRO-3"
+    known = {field.name for field in dataclasses.fields(peft.LoraConfig)}
+    return "" if "trainable_token_indices" in known else "with this release of peft"
+
+
 def _token_settings(model, model_args, targets, modules_to_save):
     """Return the settings of a LoraConfig by which the rows of added tokens are trained and saved.
 
@@ -56,22 +71,13 @@ def _token_settings(model, model_args, targets, modules_to_save):
         layers[_name_of(model, head)] = head
     if set(layers) <= set(modules_to_save):
         return {}
-    known = {field.name for field in dataclasses.fields(peft.LoraConfig)}
-    partitioned = hasattr(embedding.weight, "ds_id")
-    adapted = set(targets) & set(layers) if isinstance(targets, list) else set()
-    named = adapted | (set(layers) & set(modules_to_save))
-    if "trainable_token_indices" not in known or partitioned or named:
-        names = ",".join(layers)
-        why = (
-            f"with {', '.join(sorted(named))} adapted or trained as well"
-            if named
-            else "under ZeRO-3"
-            if partitioned
-            else "with this release of peft"
-        )
+    adapted = set(targets) if isinstance(targets, list) else set()
+    hindrance = _hindrance(embedding, set(layers) & (adapted | set(modules_to_save)))
+    if hindrance:
         raise UserError(
-            f"The tokenizer has {rows - published} tokens that the model has not learnt, and {why} their "
-            f"rows alone cannot be trained: give --lora_modules_to_save {names} to train and save all rows."
+            f"The tokenizer has {rows - published} tokens that the model has not learnt, and {hindrance} "
+            f"their rows alone cannot be trained: give --lora_modules_to_save {','.join(layers)} to train "
+            "and save all rows."
         )
     is_tied = head is not None and head.weight is embedding.weight
     alone = [_name_of(model, embedding)] if is_tied else list(layers)

@@ -6,6 +6,7 @@ import re
 
 import torch
 from adapter_weights import _gathered
+from user_error import UserError
 
 RUN_FILE = "training_run.json"
 COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,30 +61,36 @@ def _is_same_value(there, here):
     # Between the two half precisions it was rounded twice.
     tolerance = 2**-7 if {there.dtype, here.dtype} == HALVES else 0
     rounded = here.to(there.dtype).to(here.dtype)
-    return torch.allclose(there.to(here.dtype), rounded, rtol=tolerance, atol=0, equal_nan=True)
+    return len(here) == len(there) and torch.allclose(
+        there.to(here.dtype), rounded, rtol=tolerance, atol=0, equal_nan=True
+    )
 
 
-def _base_difference(model, record):
-    """Return in words how a base model's weights differ from those recorded, "" if they don't.
-
-    A call for all ranks.
+def _base_difference(here, there):
+    """Return in words how two base models differ in weights, "" if they don't.
 
     Args:
-        model: the loaded base, without an adapter.
-        record: what `_describe_base` returned in training; weights that releases of transformers
-            name otherwise are not compared.
+        here, there: what `_describe_base` returned for them, perhaps loaded in other precisions;
+            weights that releases of transformers name otherwise are not compared. {} differs from
+            nothing.
     """
-    parameters, compared, other = dict(model.named_parameters()), 0, []
-    for kind, values in record.get("sample", {}).items():
-        for name in sorted(values.keys() & parameters.keys()):  # all ranks in one order
-            here = _first_values(parameters[name])
-            there = torch.tensor(values[name], dtype=getattr(torch, kind))
-            compared += 1
-            if len(there) != len(here) or not _is_same_value(there, here):
-                other.append(name)
-    if not other:
+    one, other = (_by_name(record.get("sample") or {}) for record in (here, there))
+    common = sorted(one.keys() & other.keys())
+    differing = [name for name in common if not _is_same_value(other[name], one[name])]
+    if not differing:
         return ""
-    return f"{len(other)} of {compared} weights that were looked at, such as {min(other)!r}"
+    return (
+        f"{len(differing)} of {len(common)} weights that were looked at, such as {differing[0]!r}"
+    )
+
+
+def _by_name(sample):
+    """Return {name: first values, a tensor of the weight's own dtype} of a `_sample`."""
+    return {
+        name: torch.tensor(values, dtype=getattr(torch, kind))
+        for kind, weights in sample.items()
+        for name, values in weights.items()
+    }
 
 
 def _read_run(folder):
@@ -94,3 +101,18 @@ def _read_run(folder):
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def _check_same_base(folder, here):
+    """Refuse a checkpoint that was trained on another base model than the run's, `here`.
+
+    Raises:
+        UserError: weights differ.
+    """
+    there = _read_run(folder).get("base_model") or {}
+    difference = _base_difference(here, there)
+    if difference:
+        raise UserError(
+            f"{folder!r} was trained on another base model, {there.get('name_or_path')!r}: {difference} differ "
+            "from this one's; go on with that one, or start anew in another --output_dir."
+        )

@@ -6,7 +6,6 @@ import os
 import huggingface_hub
 import peft
 from adapter_weights import ADAPTER_FILES, _put_adapter, _train_what_is_saved
-from added_tokens import _embedding_rows
 from base_model import RUN_FILE, _base_difference, _read_run
 from user_error import UserError
 
@@ -44,8 +43,8 @@ def _wrap_for_adapter(model, folder):
     return peft.get_peft_model(model, config)
 
 
-def _check_base(model, folder):
-    """Refuse a base model with a smaller vocabulary than the adapter in `folder` was trained with.
+def _check_base(here, folder):
+    """Refuse a base model, described by `here`, with a smaller vocabulary than the adapter in `folder` was trained with.
 
     Other weights than it was trained on are told: some do so on purpose.
 
@@ -53,13 +52,13 @@ def _check_base(model, folder):
         UserError: as said.
     """
     record = _read_run(folder).get("base_model") or {}
-    learnt, rows = record.get("vocabulary_size") or 0, _embedding_rows(model)
+    learnt, rows = record.get("vocabulary_size") or 0, here["vocabulary_size"]
     if learnt > rows:
         raise UserError(
             f"--adapter_name_or_path: {folder!r} was trained with {learnt} tokens, and the model has {rows}: "
             f"give the tokenizer it was trained with, --tokenizer_name {folder}."
         )
-    difference = _base_difference(model, record)
+    difference = _base_difference(here, record)
     if difference:
         logger.warning(
             "%s was trained on another base model (%s): %s differ from this one's.",

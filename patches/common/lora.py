@@ -211,7 +211,7 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
         model = _new_adapter(model, model_args)
     else:
         folder = _adapter_folder(model_args.adapter_name_or_path, model_args)
-        _check_base(model, folder)
+        _check_base(record, folder)
         model = _load_adapter(model, folder)
     model.base_model_record = record
     training_args.allow_non_finite = model_args.allow_non_finite

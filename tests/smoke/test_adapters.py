@@ -279,7 +279,8 @@ def test_another_base_model_is_told(case: Case) -> None:
     """Of the same shape, so that all weights find a place."""
     import transformers
 
-    case.ends(do_train=True, max_steps=1)
+    saving = {"do_train": True, "save_strategy": "steps", "save_steps": 1}
+    case.ends(max_steps=1, **saving)
     adapter = keeps(case, "A")
     is_chatglm = case.script.name == "run_clm_lora.py"
     kind = transformers.AutoModel if is_chatglm else transformers.AutoModelForCausalLM
@@ -295,6 +296,12 @@ def test_another_base_model_is_told(case: Case) -> None:
     assert "was trained on another base model" not in case.ends(**options)
     output = case.ends(model_name_or_path=case.folder / "other", **options)
     assert "was trained on another base model" in output
+    options = {"max_steps": 2, "resume_from_checkpoint": adapter / "checkpoint-1", **saving}
+    status, output = case.start(model_name_or_path=case.folder / "other", **options)
+    assert status == 1
+    assert re.search(
+        rf"checkpoint-1' was trained on another base model, '{case.model}'", error_of(output)
+    )
 
 
 def merged(case: Case, adapter: Path) -> Path:

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.smoke
 REMOVED = {"block_size"}
 ADDED = {
     "adapter_name_or_path",
+    "allow_non_finite",
     "early_stopping_patience",
     "history_column",
     "ignore_pad_token_for_loss",

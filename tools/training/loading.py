@@ -144,7 +144,9 @@ def _trained_dtype(source: Source):
 def _compare(model, source: Source) -> None:
     """Refuse another base than the adapter's; where the user has named it, only say so."""
     with told(f"cannot read what {source.adapter} says of its base model"):
-        difference = payload.module("base_model")._base_difference(model, source.record)
+        base_model = payload.module("base_model")
+        here = base_model._describe_base(model) if source.record else {}
+        difference = base_model._base_difference(here, source.record)
     if not difference:
         return
     what = f"{source.base} is not the base model that {source.adapter} was trained on: {difference}"

@@ -33,7 +33,7 @@ DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 @pytest.mark.parametrize("here", DTYPES)
 def test_the_same_weights_in_other_precisions(there, here):
     record = recorded(make_model().to(there))
-    assert base_model._base_difference(make_model().to(here), record) == ""
+    assert base_model._base_difference(recorded(make_model().to(here)), record) == ""
 
 
 @pytest.mark.parametrize("there", DTYPES)
@@ -43,7 +43,7 @@ def test_one_other_weight_is_seen(there, here):
     model = make_model()
     with torch.no_grad():
         model.layers[1].dense.weight.mul_(1.05)
-    said = base_model._base_difference(model.to(here), record)
+    said = base_model._base_difference(recorded(model.to(here)), record)
     assert said.startswith("1 of ") and said.endswith("such as 'layers.1.dense.weight'")
 
 
@@ -52,7 +52,7 @@ def test_a_larger_vocabulary_is_no_other_model():
     model = make_model()
     rows = model.word_embeddings.weight
     rows.data = torch.cat([rows.data, torch.ones(7, rows.shape[1])])
-    assert base_model._base_difference(model, record) == ""
+    assert base_model._base_difference(recorded(model), record) == ""
     assert recorded(model)["vocabulary_size"] == VOCABULARY + 7
 
 
@@ -60,8 +60,8 @@ def test_weights_of_other_names_are_not_compared():
     record = recorded(make_model())
     values = record["sample"]["float32"]
     values["renamed.weight"] = values.pop("layers.1.dense.weight")
-    assert base_model._base_difference(make_model(), record) == ""
-    assert base_model._base_difference(make_model(), {}) == ""
+    assert base_model._base_difference(recorded(make_model()), record) == ""
+    assert base_model._base_difference(recorded(make_model()), {}) == ""
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[]", "null"])
