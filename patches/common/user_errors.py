@@ -4,6 +4,7 @@ import atexit
 import logging
 import os
 import sys
+import threading
 import traceback
 
 import torch
@@ -89,10 +90,11 @@ def _leave_together():
 
     A rank that leaves while another still saves may abort that one; and threads of the process
     group, which nobody ends in good order, may abort the interpreter on its way out. So it goes
-    without that way, once all that registered for it was called.
+    without that way, once other threads have ended and all that registered for it was called.
     """
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
+        threading._shutdown()  # an upload may still be under way
         atexit._run_exitfuncs()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -23,7 +23,7 @@ def _is_whole_file(path):
         try:  # torch.save writes zip archives, with checksums, their directory last
             with zipfile.ZipFile(path) as archive:
                 return archive.testzip() is None
-        except zipfile.BadZipFile:
+        except Exception:  # of many kinds, where a directory says what is not so
             return False
     if path.endswith(".safetensors"):
         return _is_whole_safetensors(path)

@@ -230,9 +230,13 @@ def test_long_messages_are_cut():
 
 
 RANK = """
-import atexit, torch.distributed, user_errors
+import atexit, threading, time, torch.distributed, user_errors
 torch.distributed.init_process_group("gloo")
 atexit.register(print, "REGISTERED", end="")
+def upload():
+    time.sleep(1)
+    print("UPLOADED", end="")
+threading.Thread(target=upload).start()
 user_errors.run_main(lambda: print("WORK", end=""))
 print("the interpreter's own way out")
 """
@@ -240,4 +244,5 @@ print("the interpreter's own way out")
 
 def test_ranks_leave_together():
     """What registered for the end is called, and nothing that is printed gets lost."""
-    assert [output[-14:] for output in run_ranks(["-c", RANK], 2)] == ["WORKREGISTERED"] * 2
+    said = "WORKUPLOADEDREGISTERED"
+    assert [output[-len(said) :] for output in run_ranks(["-c", RANK], 2)] == [said] * 2
