@@ -60,9 +60,11 @@ class Patch:
         self._record("added after", statement, what, code)
         self.edits.insert_after(statement, statements(code, blank_line=True))
 
-    def insert_before(self, statement: cst.BaseStatement, code: str, what: str) -> None:
+    def insert_before(
+        self, statement: cst.BaseStatement, code: str, what: str, blank_line: bool = False
+    ) -> None:
         self._record("added before", statement, what, code)
-        self.edits.insert_before(statement, statements(code))
+        self.edits.insert_before(statement, statements(code, blank_line))
 
     def remove(self, statement: cst.BaseStatement, what: str) -> None:
         self._record("removed", statement, what, old=self.source.code(statement))

@@ -333,8 +333,6 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
     if len(tokenizer) > 100:
         model.resize_token_embeddings(101)
-
-    model = add_lora(model, tokenizer, stop_ids, margs, targs)
     [mapping]
 
     chunks = encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)
@@ -344,6 +342,8 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
     def score(pair):
         return metric.compute(predictions=pair[0], references=pair[1])
     [trainer]
+
+    model = add_lora(model, tokenizer, stop_ids, margs, targs)
     trainer = AdapterTrainer(
         model=model,
         args=targs,

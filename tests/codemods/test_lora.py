@@ -14,7 +14,7 @@ from tests.codemods.helpers import (
     check_caught,
     check_refused,
     check_transformed,
-    check_unverified,
+    dedent,
     render,
 )
 
@@ -24,93 +24,69 @@ def classes(base):
     return {"model_class": (before, before.replace("ModelOptions", "ModelOptions(LoraArguments)"))}
 
 
+LORA = "model = add_lora(model, tokenizer, stop_ids, margs, targs)"
 TRANSFORMED = {
-    "resized on a condition": (
+    "as it is": (
+        "trainer = Trainer(model=model, args=targs)",
+        f"\n{LORA}\ntrainer = Trainer(model=model, args=targs)",
+    ),
+    "a comment before": (
         """
-        if len(tokenizer) > 100:
-            model.resize_token_embeddings(101)
+        # The one who trains.
+        trainer = Trainer(model=model, args=targs)  # at most once
         """,
-        """
-        if len(tokenizer) > 100:
-            model.resize_token_embeddings(101)
+        f"""
 
-        model = add_lora(model, tokenizer, stop_ids, margs, targs)
+        {LORA}
+        # The one who trains.
+        trainer = Trainer(model=model, args=targs)  # at most once
         """,
     ),
-    "resized always, a comment before and after": (
+    "resized, cast and frozen until then": (
         """
-        # New words need rows.
-        model.resize_token_embeddings(len(tokenizer))  # at most once
-        # And on we go.
-        print(model)
+        model.resize_token_embeddings(101)
+        model = model.half()
+        for parameter in model.parameters():
+            parameter.requires_grad = False
+        trainer = Trainer(model, targs)
         """,
-        """
-        # New words need rows.
-        model.resize_token_embeddings(len(tokenizer))  # at most once
+        f"""
+        model.resize_token_embeddings(101)
+        model = model.half()
+        for parameter in model.parameters():
+            parameter.requires_grad = False
 
-        model = add_lora(model, tokenizer, stop_ids, margs, targs)
-        # And on we go.
-        print(model)
+        {LORA}
+        trainer = Trainer(model, targs)
         """,
     ),
-    "resized twice: after the last": (
+    "a Trainer made on a condition": (
         """
-        size = model.get_input_embeddings().weight.shape[0]
-        if size < 10:
-            model.resize_token_embeddings(10)
-        elif size < 100:
-            model.resize_token_embeddings(100)
-        with no_log():
-            model.resize_token_embeddings(size, pad_to_multiple_of=8)
+        if targs.do_train:
+            trainer = Trainer(model, targs)
         """,
-        """
-        size = model.get_input_embeddings().weight.shape[0]
-        if size < 10:
-            model.resize_token_embeddings(10)
-        elif size < 100:
-            model.resize_token_embeddings(100)
-        with no_log():
-            model.resize_token_embeddings(size, pad_to_multiple_of=8)
+        f"""
 
-        model = add_lora(model, tokenizer, stop_ids, margs, targs)
-        """,
-    ),
-    "the result is kept, another model is resized later": (
-        """
-        rows = model.resize_token_embeddings(100)
-        other.resize_token_embeddings(100)
-        """,
-        """
-        rows = model.resize_token_embeddings(100)
-
-        model = add_lora(model, tokenizer, stop_ids, margs, targs)
-        other.resize_token_embeddings(100)
+        {LORA}
+        if targs.do_train:
+            trainer = Trainer(model, targs)
         """,
     ),
 }
 
 
 @pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [v for k, v in TRANSFORMED.items() if "another" not in k],
-    ids=[k for k in TRANSFORMED if "another" not in k],
-)
+@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
 def test_transformed(before, after, base):
     base = BASES[base]
-    check_transformed(lora, before, after, slot="resize", also=classes(base), base=base)
+    check_transformed(lora, before, after, slot="trainer", also=classes(base), base=base)
 
 
 def test_crlf():
-    before, after = TRANSFORMED["resized always, a comment before and after"]
+    before, after = TRANSFORMED["a comment before"]
     check_transformed(
-        lora, before, after, slot="resize", also=classes(OLD), base=OLD, newline="\r\n"
+        lora, before, after, slot="trainer", also=classes(OLD), base=OLD, newline="\r\n"
     )
-
-
-def test_verify_wants_no_resizing_after_it():
-    before, _ = TRANSFORMED["the result is kept, another model is resized later"]
-    check_unverified(lora, "the model is complete before LoRA is added", resize=before)
 
 
 def test_other_names():
@@ -130,13 +106,14 @@ def test_other_names():
         eval_dataset=eval_rows,
     )
     """
+    resize = "net.resize_token_embeddings(9)"
     check_transformed(
         lora,
-        "net.resize_token_embeddings(9)",
-        "net.resize_token_embeddings(9)\n\nnet = add_lora(net, tokenizer, stop_ids, the_model, run)",
-        slot="resize",
+        trainer,
+        "\nnet = add_lora(net, tokenizer, stop_ids, the_model, run)\n" + dedent(trainer),
+        slot="trainer",
         also=classes(OLD)
-        | {"parse": (parse, parse), "model": (model, model), "trainer": (trainer, trainer)},
+        | {"parse": (parse, parse), "model": (model, model), "resize": (resize, resize)},
     )
 
 
@@ -152,7 +129,7 @@ def test_other_names():
 def test_bases(before, after):
     body = '\n    """Which model."""\n\n    model_name_or_path: str = None'
     parser = OLD["parse"].replace("ModelOptions", "M")
-    resize = OLD["resize"]
+    trainer = OLD["trainer"]
     check_transformed(
         lora,
         before + body,
@@ -160,10 +137,7 @@ def test_bases(before, after):
         slot="model_class",
         also={
             "parse": (parser, parser),
-            "resize": (
-                resize,
-                resize + "\n\nmodel = add_lora(model, tokenizer, stop_ids, margs, targs)",
-            ),
+            "trainer": (trainer, f"\n{LORA}\n{trainer}"),
         },
     )
 
@@ -172,32 +146,29 @@ def test_the_record():
     _, patch = apply(render(NEW), lora)
     assert [(c.kind, c.where) for c in patch.changes] == [
         ("changed", "ModelOptions"),
-        ("added after", "main"),
+        ("added before", "main"),
     ]
     assert patch.graft_before.name.value == "ModelOptions"
 
 
 REFUSED = {
-    "the embeddings are not resized": (
-        {"resize": "size = model.get_input_embeddings().weight.shape[0]"},
-        "found no call of model.resize_token_embeddings",
-        ("size = model.get_input_embeddings().weight.shape[0]", OLD["model"]),
-        "LoRA must wrap the model after its embeddings have their final size",
-    ),
-    "another model's are": (
-        {"resize": "draft.resize_token_embeddings(8)"},
-        "found no call of model.resize_token_embeddings",
-        (OLD["model"],),
-        "LoRA must wrap the model after its embeddings have their final size",
-    ),
-    "resized elsewhere": (
+    "peft is used by upstream": (
         {
-            "resize": "grow(model)",
-            "helper": "def grow(model):\n    model.resize_token_embeddings(8)",
+            "imports": OLD["imports"] + "\nfrom peft import get_peft_model",
+            "resize": "model = get_peft_model(model, config)",
         },
-        "this to stand in the function that trains",
-        ("model.resize_token_embeddings(8)",),
-        "",
+        "a script that does not use peft itself",
+        ("model = get_peft_model(model, config)",),
+        "Upstream now adapts the model itself: see what of LoRA is still ours to add",
+    ),
+    "peft is used by upstream, by its full name": (
+        {
+            "imports": OLD["imports"] + "\nimport peft",
+            "resize": "model = peft.PeftModel.from_pretrained(model, 'there')",
+        },
+        "a script that does not use peft itself",
+        ("model = peft.PeftModel.from_pretrained(model, 'there')",),
+        "Upstream now adapts the model itself: see what of LoRA is still ours to add",
     ),
     "another class loads the model": (
         {"model": "model = AutoModelForSeq2SeqLM.from_pretrained('there')"},
@@ -291,9 +262,8 @@ def test_refused(filled, looked_for, nearest, hint):
     check_refused(lora, looked_for, nearest=nearest, hint=hint, **filled)
 
 
-RIGHT = (
-    "model.resize_token_embeddings(9)\n\nmodel = add_lora(model, tokenizer, stop_ids, margs, targs)"
-)
+MADE = "trainer = AdapterTrainer(model=model, args=targs)"
+RIGHT = f"{LORA}\n{MADE}"
 
 
 CAUGHT = {
@@ -301,94 +271,90 @@ CAUGHT = {
         {"model_class": OLD["model_class"]},
         "ModelOptions has the base class LoraArguments",
     ),
-    "no LoRA": ({"resize": OLD["resize"]}, "add_lora is called once in main()"),
-    "twice": (
-        {"resize": f"{RIGHT}\nmodel = add_lora(model, tokenizer, stop_ids, margs, targs)"},
-        "called once",
-    ),
+    "no LoRA": ({"trainer": MADE}, "add_lora is called once in main()"),
+    "twice": ({"trainer": f"{LORA}\n{RIGHT}"}, "called once"),
     "only sometimes": (
-        {
-            "resize": "if targs.do_train:\n    model = add_lora(model, tokenizer, stop_ids, margs, targs)"
-        },
+        {"trainer": f"if targs.do_train:\n    {LORA}\n{MADE}"},
         "LoRA is added whatever the arguments",
     ),
     "inside an expression": (
-        {
-            "resize": "model = add_lora(model, tokenizer, stop_ids, margs, targs) if margs else model"
-        },
+        {"trainer": f"{LORA} if margs else model\n{MADE}"},
         "LoRA is added whatever the arguments",
     ),
     "the result is dropped": (
-        {"resize": "add_lora(model, tokenizer, stop_ids, margs, targs)"},
+        {"trainer": f"{LORA.removeprefix('model = ')}\n{MADE}"},
         "the LoRA model is bound to one name",
     ),
     "two names": (
-        {"resize": "model = net = add_lora(model, tokenizer, stop_ids, margs, targs)"},
+        {"trainer": f"net = {LORA}\n{MADE}"},
         "the LoRA model is bound to one name",
     ),
     "another name": (
-        {"resize": "net = add_lora(model, tokenizer, stop_ids, margs, targs)"},
+        {"trainer": f"net{LORA.removeprefix('model')}\n{MADE}"},
         "LoRA wraps the model in place",
     ),
     "another model": (
-        {"resize": "model = add_lora(config, tokenizer, stop_ids, margs, targs)"},
+        {"trainer": f"{LORA.replace('(model', '(config')}\n{MADE}"},
         "LoRA wraps the model in place",
     ),
     "the model is loaded again": (
-        {"resize": f"{RIGHT}\nmodel = AutoModel.from_pretrained('there')"},
+        {"trainer": f"{LORA}\nmodel = AutoModel.from_pretrained('there')\n{MADE}"},
         "nothing replaces the LoRA model",
     ),
     "the model is replaced by a loop": (
-        {"splits": "for model in models:\n    pass"},
+        {"train": "for model in models:\n    trainer.train()"},
         "nothing replaces the LoRA model",
     ),
-    "the tokenizer is loaded after LoRA": (
-        {"tokenizer": "tokenizer = None", "splits": "tokenizer = Tok.from_pretrained('there')"},
-        "the model is complete before LoRA is added",
+    "the model is frozen in between": (
+        {"trainer": f"{LORA}\nmodel.requires_grad_(False)\n{MADE}"},
+        "nothing stands between LoRA and the Trainer",
     ),
-    "resized after LoRA": (
-        {
-            "resize": "model = add_lora(model, tokenizer, stop_ids, margs, targs)\nmodel.resize_token_embeddings(9)"
-        },
-        "the model is complete before LoRA is added",
+    "resized in between": (
+        {"trainer": f"{LORA}\nmodel.resize_token_embeddings(9)\n{MADE}"},
+        "nothing resizes the LoRA model",
     ),
-    "resized through a call after LoRA": (
-        {"splits": "unwrap(model).resize_token_embeddings(9)"},
-        "the model is complete before LoRA is added",
+    "resized later, through a call": (
+        {"train": "unwrap(model).resize_token_embeddings(9)"},
+        "nothing resizes the LoRA model",
     ),
-    "loaded in a function that is called later": (
-        {
-            "load": "raw = load_dataset('a')\ndef fetch():\n    return AutoModel.from_pretrained('b')"
-        },
-        "the model is complete before LoRA is added",
+    "far from the Trainer": (
+        {"resize": LORA, "trainer": MADE},
+        "nothing stands between LoRA and the Trainer",
     ),
     "after the Trainer": (
+        {"trainer": f"{MADE}\n{LORA}"},
+        "nothing stands between LoRA and the Trainer",
+    ),
+    "the tokenizer is loaded after LoRA": (
         {
-            "resize": "",
-            "train": "model = add_lora(model, tokenizer, stop_ids, margs, targs)\ntrainer.train()",
+            "tokenizer": "tok = None",
+            "train": "tokenizer = AutoTokenizer.from_pretrained('there')",
         },
-        "LoRA comes before the Trainer",
+        "tokenizer",
     ),
     "the Trainer gets another model": (
-        {"trainer": "trainer = AdapterTrainer(model=frozen, args=targs)"},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=frozen, args=targs)"},
         "the Trainer trains the LoRA model",
     ),
     "the Trainer gets another model by position": (
-        {"trainer": "trainer = AdapterTrainer(frozen, targs)"},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(frozen, targs)"},
         "the Trainer trains the LoRA model",
     ),
     "the Trainer gets no model": (
-        {"trainer": "trainer = AdapterTrainer(args=targs)"},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(args=targs)"},
         "the Trainer trains the LoRA model",
     ),
     "the Trainer gets the model wrapped": (
-        {"trainer": "trainer = AdapterTrainer(model=unwrap(model), args=targs)"},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=unwrap(model), args=targs)"},
         "the Trainer trains the LoRA model",
     ),
-    "no Trainer": ({"trainer": "trainer = Trainer(model)"}, "AdapterTrainer is called once"),
-    "called without a model": ({"resize": "model = add_lora()"}, "LoRA wraps the model in place"),
+    "no Trainer": ({"trainer": f"{LORA}\ntrainer = Trainer(model)"}, "AdapterTrainer is called"),
+    "called without a model": (
+        {"trainer": f"model = add_lora()\n{MADE}"},
+        "LoRA wraps the model in place",
+    ),
     "arguments swapped": (
-        {"resize": "model = add_lora(model, tokenizer, stop_ids, targs, margs)"},
+        {"trainer": f"{LORA.replace('margs, targs', 'targs, margs')}\n{MADE}"},
         "LoRA",
     ),
 }
@@ -405,9 +371,10 @@ def test_verify_catches(spoilt, promise):
 @pytest.mark.parametrize(
     "filled",
     [
-        {"trainer": "trainer = AdapterTrainer(model, targs)"},
-        {"trainer": "kwargs = {'model': model}\ntrainer = AdapterTrainer(**kwargs)"},
-        {"resize": RIGHT},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model, targs)"},
+        {"trainer": f"{LORA}\nif targs.do_train:\n    {MADE}"},
+        {"trainer": RIGHT},
+        {"resize": "pass"},
     ],
 )
 def test_verify_accepts(filled):
