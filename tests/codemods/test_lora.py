@@ -344,7 +344,7 @@ CAUGHT = {
     ),
     "the tokenizer is loaded after LoRA": (
         {"tokenizer": "tokenizer = None", "splits": "tokenizer = Tok.from_pretrained('there')"},
-        "the model is complete before LoRA is added",
+        "LoRA wraps the model in place",
     ),
     "resized after LoRA": (
         {
