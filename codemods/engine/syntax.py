@@ -92,7 +92,7 @@ def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
 
 def add_element(code: str) -> Callable[[cst.CSTNode], cst.CSTNode]:
     """Edit: the list, tuple or set display, not empty, with one more element on its last line."""
-    new = cst.Element(cst.parse_expression(code))
+    new = cst.parse_expression(f"[{code}]").elements[0]  # with its star
 
     def edit(display: cst.CSTNode) -> cst.CSTNode:
         *items, last = display.elements

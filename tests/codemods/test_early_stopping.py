@@ -38,6 +38,53 @@ TRANSFORMED = {
         )
         """,
     ),
+    "callbacks of upstream's": (
+        f"trainer = Trainer({REST}, callbacks=[ours, Theirs()])",
+        f"trainer = Trainer({REST}, callbacks=[ours, Theirs(), *make_callbacks(dargs, targs)])",
+    ),
+    "callbacks on several lines": (
+        f"""
+        trainer = Trainer(
+            {REST},
+            callbacks=[
+                ours,  # the first
+                Theirs(),
+            ],
+        )
+        """,
+        f"""
+        trainer = Trainer(
+            {REST},
+            callbacks=[
+                ours,  # the first
+                Theirs(), *make_callbacks(dargs, targs),
+            ],
+        )
+        """,
+    ),
+    "no callbacks yet": (
+        f"trainer = Trainer({REST}, callbacks=[])",
+        f"trainer = Trainer({REST}, callbacks=[*make_callbacks(dargs, targs)])",
+    ),
+    "callbacks by a name": (
+        f"trainer = Trainer({REST}, callbacks=chosen)",
+        f"trainer = Trainer({REST}, callbacks=[*(chosen or ()), *make_callbacks(dargs, targs)])",
+    ),
+    "callbacks on a condition": (
+        f"trainer = Trainer({REST}, callbacks=[ours] if targs.do_eval else None)",
+        f"trainer = Trainer({REST}, callbacks=[*(([ours] if targs.do_eval else None) or ()), "
+        "*make_callbacks(dargs, targs)])",
+    ),
+    "callbacks in a dict": (
+        f"""
+        rest = {{"callbacks": [ours]}}
+        trainer = Trainer({REST}, **rest)
+        """,
+        f"""
+        rest = {{"callbacks": [ours, *make_callbacks(dargs, targs)]}}
+        trainer = Trainer({REST}, **rest)
+        """,
+    ),
     "a dict without callbacks": (
         f"""
         rest = {{"processing_class": tokenizer}}
@@ -104,20 +151,7 @@ def test_the_record(base):
     assert patch.graft_before.name.value == "ModelOptions"
 
 
-HINT = "Upstream now has callbacks of its own: ours must join them"
 REFUSED = {
-    "callbacks of upstream's": (
-        {"trainer": f"trainer = Trainer({REST}, callbacks=[ours])"},
-        "a Trainer made without callbacks",
-        (f"trainer = Trainer({REST}, callbacks=[ours])",),
-        HINT,
-    ),
-    "callbacks in a dict": (
-        {"trainer": f"rest = {{'callbacks': []}}\ntrainer = Trainer({REST}, **rest)"},
-        "a Trainer made without callbacks",
-        (f"trainer = Trainer({REST}, **rest)",),
-        HINT,
-    ),
     "no Trainer": ({"trainer": "trainer = None"}, "found no call of transformers.Trainer", (), ""),
 }
 
@@ -131,6 +165,10 @@ PROMISE = "the Trainer gets the callbacks asked for"
 CAUGHT = {
     "none": ({"trainer": FINISHED["trainer"].replace(f"    {MADE},\n", "")}, PROMISE),
     "others": ({"trainer": FINISHED["trainer"].replace(MADE, "callbacks=[]")}, PROMISE),
+    "not in the list": (
+        {"trainer": FINISHED["trainer"].replace(MADE, "callbacks=[make_callbacks(dargs, targs)]")},
+        PROMISE,
+    ),
     "swapped": (
         {"trainer": FINISHED["trainer"].replace(MADE, "callbacks=make_callbacks(targs, dargs)")},
         PROMISE,

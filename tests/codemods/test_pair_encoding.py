@@ -33,6 +33,7 @@ def without_size(base):
 
 
 # What the rest of main() reads is `chunks` in OLD, and `tokens` and `chunks` in NEW.
+LORA = "model = add_lora(model, tokenizer, stop_ids, margs, targs)"
 TRANSFORMED = {
     "as it was first": (OLD["mapping"], f"\nchunks = {TO_TOKENS}", OLD),
     "as it is now": (NEW["mapping"], f"\ntokens = chunks = {TO_TOKENS}", NEW),
@@ -875,16 +876,17 @@ CAUGHT = {
         "the Trainer's eval_dataset is a split of the encoded data",
     ),
     "the Trainer gets no train rows": (
-        {"trainer": "trainer = AdapterTrainer(model=model, eval_dataset=eval_rows)"},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=model, eval_dataset=eval_rows)"},
         "the Trainer gets a train_dataset",
     ),
     "the Trainer gets no evaluation rows": (
-        {"trainer": "trainer = AdapterTrainer(model=model, train_dataset=train_rows)"},
+        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=model, train_dataset=train_rows)"},
         "the Trainer gets a eval_dataset",
     ),
     "the Trainer gets raw rows": (
         {
             "trainer": """
+            model = add_lora(model, tokenizer, stop_ids, margs, targs)
             trainer = AdapterTrainer(
                 model=model, train_dataset=raw["train"], eval_dataset=eval_rows
             )
