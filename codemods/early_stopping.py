@@ -52,6 +52,5 @@ def verify(script: Script) -> None:
     value = script.keywords(trainer).get("callbacks")
     if isinstance(value, ast.List) and value.elts and isinstance(value.elts[-1], ast.Starred):
         value = value.elts[-1].value
-    made = script.one_call("make_callbacks")
-    script.require(made is value, promise, trainer)
-    script.given(made, promise, script.groups()["data"], script.groups()["training"])
+    script.require([value] == script.calls("make_callbacks", script.main), promise, trainer)
+    script.given(value, promise, script.groups()["data"], script.groups()["training"])

@@ -254,7 +254,7 @@ def _replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         zero3_model_kwargs=zero3_model_kwargs,
         join_process_group=lambda *args: rec.note("join_process_group", args),
         PairCollator=pair_collator,
-        make_callbacks=lambda *args: Value(rec, f"make_callbacks{rec.label(args)}"),
+        make_callbacks=lambda *args: [Value(rec, f"make_callbacks{rec.label(args)}")],
         ResponseAccuracy=response_accuracy,
         AdapterTrainer=type("AdapterTrainer", (world.trainer,), {}),
         encode_prompt=Value(rec, "encode_prompt"),
@@ -280,6 +280,7 @@ DROPPED = (
     "encode_datasets",
     "predict_responses",
 )
+CALLBACKS = "make_callbacks[data_args, training_args]"
 REPLACED = {  # after which the Trainer is no longer what the patches made of it
     f"set trainer.{name}"
     for name in (
@@ -404,7 +405,7 @@ def _promises(gen: Trace, up: Trace) -> list[str]:
             r"PairCollator\[<tokenizer#\d+>, data_args\]", trainer.get("data_collator") or ""
         ):
             out.append(f"data_collator is {trainer.get('data_collator')}")
-    if trainer.get("callbacks") != "make_callbacks[data_args, training_args]":
+    if not (trainer.get("callbacks") or "").endswith(f"{CALLBACKS}]"):
         out.append(f"the Trainer's callbacks are {trainer.get('callbacks')}")
     out += [f"the Trainer's {e.what[12:]} is replaced" for e in events if e.what in REPLACED]
     if len(at["encode_datasets"]) != 1:
@@ -473,7 +474,11 @@ def _common(trace: Trace, generated: bool, is_chatglm: bool) -> list[Event]:
         if e.what.startswith("Trainer:"):
             right = "Trainer:AdapterTrainer" if generated else "Trainer:Trainer"
             what = "Trainer" if e.what == right else e.what
-            e = Event(what, e.args, e.kwargs).without("data_collator", "callbacks")
+            e = Event(what, e.args, e.kwargs).without("data_collator")
+            own = re.sub(rf"(, )?{re.escape(CALLBACKS)}\]$", "]", e.get("callbacks") or "")
+            e = e.without("callbacks")
+            if own not in ("", "[]", "None"):
+                e = Event(e.what, e.args, (*e.kwargs, ("callbacks", own)))
         out.append(_plain(e))
     kept: list[Event] = []
     for e in out:  # what a context manager surrounded may all be gone

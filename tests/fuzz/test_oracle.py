@@ -23,8 +23,8 @@ WRONG = [
         id="no LoRA",
     ),
     pytest.param(
-        r"(\n    if len\(<tokenizer>\) > .*\n.*resize_token_embeddings.*\n)((?:\s*#.*)*\s*    <model> = add_lora\(.*\)\n)",
-        r"\n\2\1",
+        r"(\n    if len\(<tokenizer>\) > .*\n.*resize_token_embeddings.*\n)((?:.*\n)*?)( +<model> = add_lora\(.*\)\n)",
+        r"\n\3\1\2",
         "resized after LoRA|resize",
         id="LoRA before the resize",
     ),
