@@ -84,8 +84,8 @@ def counted(output: str) -> int:
 
 
 def test_nothing_is_trained_that_is_not_saved(tied: Case) -> None:
-    options = {"do_train": True, "max_steps": 1, "lora_modules_to_save": "lm_head"}
-    output = tied.ends(**options)
+    options = {"do_train": True, "max_steps": 1, "log_level": "info"}
+    output = tied.ends(lora_modules_to_save="lm_head", **options)
     saved = sum(value.numel() for value in weights(tied.folder / "out").values())
     assert counted(output) == saved
 
