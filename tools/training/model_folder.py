@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from tools.errors import UserError
+from tools.training import payload
 
 ADAPTER_CONFIG = "adapter_config.json"
-GIT_LFS_POINTER = b"version https://git-lfs"
 # What from_pretrained takes, the first kind that is there; each may be cut into shards.
 WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 VOCABULARIES = ("*.model", "tokenizer.json", "vocab.json")
@@ -50,8 +50,9 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _is_pointer(file: Path) -> bool:
+    pointer = payload.module("git_lfs").GIT_LFS_POINTER
     with open(file, "rb") as opened:
-        return opened.read(len(GIT_LFS_POINTER)) == GIT_LFS_POINTER
+        return opened.read(len(pointer)) == pointer
 
 
 def check_model(folder: Path) -> None:
