@@ -25,7 +25,9 @@ def apply(patch: Patch) -> None:
     patch.add_base(script.data_class, BASE, "the data arguments get one more base class")
     call = script.trainer_call
     scope = script.scope(call)
-    made = f"make_callbacks({script.name('data_args', scope)}, {script.name('training_args', scope)})"
+    made = (
+        f"make_callbacks({script.name('data_args', scope)}, {script.name('training_args', scope)})"
+    )
     own = script.keyword(call, "callbacks")
     for _, value in own:
         what = "the Trainer may stop early, too"

@@ -42,7 +42,9 @@ def apply(patch: Patch) -> None:
         if step is steps[0]:
             patch.replace_step(step, call, "mapping becomes pair encoding")
         else:
-            patch.remove(step, f"text chunking: {', '.join(sorted(dead.bound(step))) or 'a message'}")
+            patch.remove(
+                step, f"text chunking: {', '.join(sorted(dead.bound(step))) or 'a message'}"
+            )
     _drop_arguments(patch, dead)
 
 

@@ -211,7 +211,9 @@ class Script:
                     out[a.asname or first] = a.name if a.asname else first
             elif isinstance(node, ast.ImportFrom):
                 module = "." * node.level + (node.module or "")
-                out.update({a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names})
+                out.update(
+                    {a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names}
+                )
         return out
 
     def qualified(self, node: ast.AST) -> str:
@@ -482,9 +484,13 @@ class Script:
             above = self.parent(read)
             if isinstance(above, ast.keyword) and above.arg is None:
                 continue
-            if isinstance(above, ast.Subscript) and isinstance(set_ := self.parent(above), ast.Assign):
+            if isinstance(above, ast.Subscript) and isinstance(
+                set_ := self.parent(above), ast.Assign
+            ):
                 out.append((set_, string(above.slice), set_.value))
-            elif getattr(above, "attr", "") == "update" and isinstance(self.parent(above), ast.Call):
+            elif getattr(above, "attr", "") == "update" and isinstance(
+                self.parent(above), ast.Call
+            ):
                 update = self.parent(above)
                 out += [(k, k.arg, k.value) for k in update.keywords if k.arg]
                 rest = [*update.args, *(k.value for k in update.keywords if k.arg is None)]
@@ -498,7 +504,11 @@ class Script:
         """``kwargs["a"]``, ``kwargs.get("a")``, ``"a" in kwargs``?"""
         if isinstance(above, ast.Subscript):
             return isinstance(above.ctx, ast.Load)
-        return isinstance(above, ast.Compare) or getattr(above, "attr", "") in ("get", "items", "keys")
+        return isinstance(above, ast.Compare) or getattr(above, "attr", "") in (
+            "get",
+            "items",
+            "keys",
+        )
 
     # -- where things run ------------------------------------------------------------------------
 

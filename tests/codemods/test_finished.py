@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from codemods.engine.refusal import Refusal
-
 from tests.codemods.helpers import BASES, FINISHED, OLD, PAYLOAD, finish, finished, render, series
 
 

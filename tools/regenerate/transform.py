@@ -50,7 +50,9 @@ def transform(upstream: Upstream, series: Series) -> Result:
     module, dropped = imports.drop_unused(edits.rebuild(), before, payload)
     wanted = [*(p.imports for p in payload), *(p.imports for p in patches)]
     logs = "logger" not in _defined(script) and any("logger" in p.used for p in payload)
-    added = imports.needed([*wanted, {"logging": ("logging", None)}] if logs else wanted, script, dropped)
+    added = imports.needed(
+        [*wanted, {"logging": ("logging", None)}] if logs else wanted, script, dropped
+    )
     if logs:
         added += "\n\nlogger = logging.getLogger(__name__)"
     module = _place_imports(module)

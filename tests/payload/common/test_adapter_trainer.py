@@ -18,7 +18,7 @@ from adapter_trainer import AdapterTrainer
 from adapter_weights import ADAPTER_FILES
 from chatglm_encoding import encode_pair
 from conftest import messages
-from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
+from prompt_response import PairCollator, encode_datasets
 from test_lora import EOP, GMASK, SOP, ToyTokenizer, add_lora, arguments, make_model
 from transformers.trainer_utils import get_last_checkpoint
 from user_error import UserError
@@ -609,25 +609,13 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     raw = datasets.DatasetDict(
         dict.fromkeys(("train", "validation"), datasets.Dataset.from_list(rows))
     )
-    encoded = encode_datasets(raw, encode_pair, tokenizer, model, data_args, args)
-    metric = ResponseAccuracy()
-
-    def compute_metrics(results):
-        predictions, labels = results
-        return metric.compute(
-            predictions=predictions[:, :-1].reshape(-1), references=labels[:, 1:].reshape(-1)
-        )
-
+    encoded = encode_datasets(raw, encode_pair, tokenizer, data_args, args)
     trainer = AdapterTrainer(
         model=model,
         args=args,
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
         data_collator=PairCollator(tokenizer, data_args),
-        compute_metrics=compute_metrics,
-        preprocess_logits_for_metrics=lambda logits, labels: (
-            logits[0] if isinstance(logits, tuple) else logits
-        ).argmax(dim=-1),
         **{TOKENIZER_KEYWORD: tokenizer},
     )
     before = trainer.evaluate()
@@ -637,7 +625,7 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     assert after["eval_accuracy"] > before["eval_accuracy"]
     assert after["eval_accuracy"] == pytest.approx(accuracy_by_hand(trainer, encoded["validation"]))
     kept = trainer.predict(encoded["validation"])
-    assert kept.predictions.shape == kept.label_ids.shape == (len(rows), 2)
+    assert kept.predictions.shape == kept.label_ids.shape == (len(rows), 1)
     trainer.save_model()
     assert_adapter_folder(tmp_path / "out")
     assert_adapter_folder(tmp_path / "out/checkpoint-30")
