@@ -71,9 +71,10 @@ def _own_dicts(script: Script, loads: list[ast.Call]) -> dict[int, ast.Dict]:
             made = [getattr(b, "value", None) for b in script.bindings(name, scope)]
             reads = [r for r in script.reads.get(name, ()) if script.scope(r) is scope]
             uses = [script.parent(script.parent(r)) for r in reads]
-            if len(made) == 1 and isinstance(made[0], ast.Dict) and all(u in loads for u in uses):
-                if not any(k.arg == KEY for u in uses for k in u.keywords):
-                    out[id(call)] = made[0]
+            shared = len(made) == 1 and all(u in loads for u in uses)
+            inline = shared and any(k.arg == KEY for u in uses for k in u.keywords)
+            if shared and not inline and isinstance(made[0], ast.Dict):
+                out[id(call)] = made[0]
     return out
 
 
