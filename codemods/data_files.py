@@ -23,6 +23,7 @@ ENDINGS = {"csv", "json"}
 MORE = "*DATA_FILE_ENDINGS"
 FILES = "data_files"
 BEFORE_FILES = 3  # arguments that load_dataset takes before them
+READERS = (None, "csv", "json", "text", "parquet", "arrow")  # None: told by a file's name
 READER = "load_files"
 LOAD = "datasets.load_dataset"
 DISPLAYS = (ast.List, ast.Tuple, ast.Set)
@@ -73,9 +74,18 @@ def _read(patch: Patch) -> None:
     if not of_files:
         near = loads or script.method_calls("load_dataset")
         raise patch.refuse(f"found no call of load_dataset that is given {FILES}", near)
+    if odd := [c for c in of_files if _reader(c) not in READERS]:
+        hint = "What upstream reads them with would be passed over"
+        raise patch.refuse(f"files to be read with one of {', '.join(READERS[1:])}", odd, hint)
     for call in of_files:
         reader = f"{script.name('data_args', script.scope(call))}.{READER}"
         patch.replace(call.func, reader, "files are read as they are spelled")
+
+
+def _reader(load: ast.Call) -> str | None:
+    """What the files are read with, where that is written out."""
+    named = [k.value for k in load.keywords if k.arg == "path"]
+    return string([*load.args, *named, None][0])
 
 
 def verify(script: Script) -> None:

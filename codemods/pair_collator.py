@@ -6,6 +6,8 @@ Trainer(…, data_collator=default_data_collator, …)
 
 from __future__ import annotations
 
+import ast
+
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
 from .engine.script import Script
@@ -16,9 +18,23 @@ def apply(patch: Patch) -> None:
     if len(call.args) > 2:
         hint = "Only the model and its arguments are expected by position"
         raise patch.refuse("the Trainer's data_collator to be given by name", [call], hint)
+    own = [v for _, v in script.keyword(call, "data_collator") if not _only_pads(script, v)]
+    if own:
+        hint = "What it does besides padding would be lost"
+        raise patch.refuse("a data_collator of transformers' own", own, hint)
     scope = script.scope(call)
     made = f"PairCollator({script.name('tokenizer', scope)}, {script.name('data_args', scope)})"
     patch.set_keyword(call, "data_collator", made, "batches are padded by the pair collator")
+
+
+def _only_pads(script: Script, collator: ast.expr) -> bool:
+    """Is it one of transformers' collators, made here or where its name is bound?"""
+    made = [collator]
+    if isinstance(collator, ast.Name) and not script.qualified(collator):
+        bound = script.bindings(collator.id, script.scope(collator))
+        made = [getattr(b, "value", None) for b in bound]
+    named = [script.qualified(m.func if isinstance(m, ast.Call) else m) for m in made]
+    return all(n.startswith("transformers.") for n in named) and bool(named)
 
 
 def verify(script: Script) -> None:

@@ -21,6 +21,9 @@ from .engine.promises import one_call, takes
 from .engine.script import Script, binds, dotted, map_root
 
 CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
+# Packages that tokenising and chunking need, and methods that do more to a text.
+TOKENISING = ("transformers", "datasets", "torch", "numpy", "itertools", "functools", "logging")
+PROCESSING = ("replace", "strip", "lstrip", "rstrip", "lower", "upper", "title", "split", "sub")
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 PARTS = {"train_dataset": "train", "eval_dataset": "validation"}
 
@@ -38,6 +41,7 @@ def apply(patch: Patch) -> None:
     if len(call) > 115:
         call = call.replace("encode_datasets(", "encode_datasets(\n    ").removesuffix(")") + "\n)"
     _data_stays(patch, data, steps)
+    _only_tokenises(patch, dead)
     for step in dead.statements:
         if step is steps[0]:
             patch.replace_step(step, call, "mapping becomes pair encoding")
@@ -128,6 +132,25 @@ def _changes(node: ast.AST, data: str) -> bool:
     return isinstance(node, ast.Attribute) and dotted(node.value) == data and node.attr in CHANGES
 
 
+def _only_tokenises(patch: Patch, dead: DeadCode) -> None:
+    """Refuse texts that are processed besides being tokenised and cut: that would be lost."""
+    script = patch.script
+    calls = [c for c in script.calls if script.inside(c, *dead.statements)]
+    others = [c for c in calls if _processes(script, c, dead)]
+    if others:
+        hint = "Do that to the data before, or drop it: encode_pair takes texts as they are"
+        raise patch.refuse("texts to be tokenised as they are", others, hint)
+
+
+def _processes(script: Script, call: ast.Call, dead: DeadCode) -> bool:
+    """Is it a method that changes texts, or somebody else's or upstream's own function?"""
+    name = script.called(call)
+    if name in script.functions:
+        return not script.inside(script.functions[name], *dead.statements)
+    foreign = script.qualified(call.func).partition(".")[0] not in ("", *TOKENISING)
+    return foreign or getattr(call.func, "attr", "") in PROCESSING
+
+
 def _drop_arguments(patch: Patch, dead: DeadCode) -> None:
     """The data arguments that nothing but the chunking and its messages reads: block_size."""
     script = patch.script
@@ -156,6 +179,11 @@ def verify(script: Script) -> None:
         reads = [r for r in script.reads.get(name, ()) if script.scope(r) is scope]
         unbound = [r for r in reads if not is_bound(script, name, r)]
         script.require(not unbound, "the data is encoded wherever it is used", *unbound)
+    added = script.method_calls("add_special_tokens", "add_tokens")
+    known = script.names.all("tokenizer", scope)
+    late = [c for c in added if script.scope(c) is scope and c.lineno > call.lineno]
+    late = [c for c in late if dotted(c.func.value) in known]
+    script.require(not late, "the tokenizer is complete when the data is encoded", *late)
     maps = [c for c in script.data_maps if isinstance(c.func.value, ast.Name)]
     script.require(not maps, "nothing else maps the data", *maps)
     for part, split in PARTS.items():

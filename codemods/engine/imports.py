@@ -90,7 +90,7 @@ def needed(wanted: list[Imports], script: Script, dropped: list[str]) -> str:
     for local, (module, name) in (pair for imports in wanted for pair in imports.items()):
         if known.setdefault(local, (module, name)) != (module, name):
             raise Refusal(f"payload modules agree on what {local!r} is")
-        have = script.imports.get(local) if local not in dropped else None
+        have = script.module_imports.get(local) if local not in dropped else None
         if have is not None:
             full = whole_name(f"{module}.{name}") if name else module
             if have != full:

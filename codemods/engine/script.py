@@ -100,6 +100,19 @@ def whole_name(name: str) -> str:
     return f"datasets.{parts[-1]}" if first == "datasets" and parts else name
 
 
+def _imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for a in node.names:
+                first = a.name.partition(".")[0]
+                out[a.asname or first] = a.name if a.asname else first
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            out.update({a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names})
+    return out
+
+
 class Script:
     """The reading of one text.
 
@@ -203,18 +216,12 @@ class Script:
     @cached_property
     def imports(self) -> dict[str, str]:
         """Local name of everything imported, wherever, to its full dotted name."""
-        out: dict[str, str] = {}
-        for node in self.nodes:
-            if isinstance(node, ast.Import):
-                for a in node.names:
-                    first = a.name.partition(".")[0]
-                    out[a.asname or first] = a.name if a.asname else first
-            elif isinstance(node, ast.ImportFrom):
-                module = "." * node.level + (node.module or "")
-                out.update(
-                    {a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names}
-                )
-        return out
+        return _imported(self.nodes)
+
+    @cached_property
+    def module_imports(self) -> dict[str, str]:
+        """``imports`` at module level alone."""
+        return _imported(self.own(*self.body))
 
     def qualified(self, node: ast.AST) -> str:
         """Full dotted name of an imported thing; '' for anything else."""
