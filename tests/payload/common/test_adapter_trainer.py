@@ -642,14 +642,21 @@ def test_a_cache_is_no_output_of_evaluation(training_args, data_args, tmp_path):
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
     row = encode_pair(tokenizer, messages("a", [], "b"), data_args)
     assert model(input_ids=torch.tensor([row["input_ids"]])).past_key_values is not None
-    args = training_args()
-    trainer = AdapterTrainer(
+    args, outputs = training_args(), []
+
+    class WatchedTrainer(AdapterTrainer):
+        def prediction_step(self, *args, **options):
+            outputs.append(transformers.Trainer.prediction_step(self, *args, **options)[1])
+            return super().prediction_step(*args, **options)
+
+    trainer = WatchedTrainer(
         model=add_lora(model, arguments(), args),
         args=args,
         data_collator=PairCollator(tokenizer, data_args),
     )
-    logits = trainer.predict([row, row, row]).predictions
-    assert logits.shape == (3, len(row["input_ids"]), model.config.vocab_size)
+    assert trainer.predict([row, row, row]).predictions.shape == (3, 1)
+    shape = len(row["input_ids"]), model.config.vocab_size
+    assert {tuple(o.shape[1:]) for o in outputs} == {shape}
 
 
 def accuracy_by_hand(trainer, rows):
