@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-
 if TYPE_CHECKING:
     from .script import Scope, Script
 
@@ -72,12 +71,28 @@ class Names:
         if len(found) != 1:
             looked_for = f"one name for the {ROLES[role]} in {where}, not {len(found)}"
             near = [b for n in found for b in self.script.bindings(n, scope)]
+            near = near or self._makers(role)
             raise self.script.refuse(looked_for + (f" ({', '.join(found)})" if found else ""), near)
-        others = [b for b in self.script.bindings(found[0], scope) if not self._fits(b, found[0], role)]
+        others = [
+            b for b in self.script.bindings(found[0], scope) if not self._fits(b, found[0], role)
+        ]
         if others and role not in ("data", "config"):
             looked_for = f"{found[0]!r} to be the {ROLES[role]} and nothing else"
             raise self.script.refuse(looked_for, others)
         return found[0]
+
+    def _makers(self, role: str) -> list[ast.Call]:
+        """Where things of a role, or nearly so, are made."""
+        calls = self.script.calls
+        made = [
+            c
+            for c in calls
+            if (r := self.made_by(c)) and (role in r if isinstance(r, tuple) else r == role)
+        ]
+        is_loaded = role in ("config", "tokenizer", "model")
+        return made or (
+            self.script.method_calls("from_pretrained", "from_config") if is_loaded else []
+        )
 
     def _is_mapped(self, name: str, scope: Scope) -> bool:
         """Is the data of that name mapped here, or handed to a function that does?"""
@@ -98,13 +113,22 @@ class Names:
         value, scope = getattr(node, "value", None), self.script.scope(node)
         if isinstance(value, ast.Constant) and value.value is None:
             return True
-        reads = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+        if role == "tokenizer" and isinstance(value, ast.Call) and self._is_tokenizer(value):
+            return True
+        reads = {
+            n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
+        }
         if name in reads or isinstance(node, ast.AugAssign):
             return True
         targets = getattr(node, "targets", None) or [getattr(node, "target", None)]
         return value is not None and any(
             (name, role) in self._given(t, r) for t in targets for r in self._made(value, scope)
         )
+
+    def _is_tokenizer(self, call: ast.Call) -> bool:
+        """Is it made by a class of tokenizers that nobody here knows?"""
+        *_, last = ("", *self.script.called(call).split("."))
+        return last == "from_pretrained" or last.endswith(("Tokenizer", "TokenizerFast"))
 
     # -- how roles spread ------------------------------------------------------------------------
 
@@ -131,7 +155,11 @@ class Names:
         """(name, role) of what a target gets of a thing."""
         if isinstance(target, ast.Name):
             return [(target.id, role)]
-        if isinstance(target, ast.Subscript) and role == "data" and isinstance(target.value, ast.Name):
+        if (
+            isinstance(target, ast.Subscript)
+            and role == "data"
+            and isinstance(target.value, ast.Name)
+        ):
             return [(target.value.id, role)]  # a split of it
         if isinstance(target, (ast.Tuple, ast.List)) and isinstance(role, tuple):
             parts = zip(target.elts, role)
@@ -178,5 +206,3 @@ def _parameters(function: ast.FunctionDef, call: ast.Call) -> list[tuple[str, as
     names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
     plain = [] if any(isinstance(a, ast.Starred) for a in call.args) else zip(names, call.args)
     return [*plain, *((k.arg, k.value) for k in call.keywords if k.arg)]
-
-
