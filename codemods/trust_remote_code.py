@@ -27,7 +27,7 @@ def apply(patch: Patch) -> None:
     for call in loads:
         value = f"{script.name('model_args', script.scope(call))}.{KEY}" if own else "True"
         what = f"{script.called(call).removeprefix('transformers.')} trusts the model's code"
-        given = script.keyword(call, KEY)
+        given = script.given(call, KEY)
         if others := [v for _, v in given if ast.unparse(v) not in (value, "True")]:
             raise patch.refuse(f"{KEY} to be {value}", others)
         if given:
@@ -88,7 +88,7 @@ def verify(script: Script) -> None:
     for cls in LOADERS:
         script.require(script.loads(cls), f"{cls} is loaded")
     for call in [c for cls in LOADERS for c in script.loads(cls)] + script.model_loads:
-        values = [value for _, value in script.keyword(call, KEY)]
+        values = [value for _, value in script.given(call, KEY)]
         trusts = [v for v in values if _trusts(script, v, own is not None)]
         promise = f"{script.called(call).split('.')[-2]} is loaded with {KEY}"
         script.require(values and trusts == values, promise, call)

@@ -84,9 +84,11 @@ def binds(node: ast.AST) -> list[str]:
     return [name for target in targets(node) for name in names_in(target)]
 
 
-def map_root(node: ast.expr) -> ast.expr:
-    """``data`` of ``data.map(…).map(…)``."""
-    while isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "map":
+def method_root(node: ast.expr, *methods: str) -> ast.expr:
+    """``data`` of ``data.map(…).filter(…)``, whose methods are any or just these."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if methods and node.func.attr not in methods:
+            break
         node = node.func.value
     return node
 
@@ -211,7 +213,9 @@ class Script:
                     out[a.asname or first] = a.name if a.asname else first
             elif isinstance(node, ast.ImportFrom):
                 module = "." * node.level + (node.module or "")
-                out.update({a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names})
+                out.update(
+                    {a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names}
+                )
         return out
 
     def qualified(self, node: ast.AST) -> str:
@@ -425,10 +429,10 @@ class Script:
     def data_maps(self) -> list[ast.Call]:
         """Where the loaded data, and what was mapped from it, is mapped."""
         known, found = set(), []
-        for call in self.method_calls("map"):
-            scope, name = self.scope(call), dotted(map_root(call))
+        for call in (c for c in self.calls if isinstance(c.func, ast.Attribute)):
+            scope, name = self.scope(call), dotted(method_root(call))
             if (scope, name) in known or "data" in self.names.roles(name, scope):
-                found.append(call)
+                found += [call] * (call.func.attr == "map")
                 known |= {(scope, n) for n in binds(self.parent(call))}
         return found
 
@@ -448,6 +452,19 @@ class Script:
         for k in call.keywords:
             if k.arg is None:
                 found += [(h, v) for h, key, v in self._entries(k.value, call) if key == name]
+        return found
+
+    def given(self, call: ast.Call, name: str) -> list[tuple[ast.AST, ast.expr]]:
+        """As ``keyword``, for what decides: Refusal when only some runs give the call its ``name``."""
+        found, around = self.keyword(call, name), [*self.around(call)]
+        dicts = [dotted(k.value) for k in call.keywords if k.arg is None]
+        bound = [b for d in dicts if (b := self.bindings(d, self.scope(call)))]
+        fills = [h for h, _ in found if not self.inside(h, *(n for b in bound for n in b))]
+        always = any(self.parent(self.statement(h)) in around for h in fills) or any(
+            all(any(self.inside(h, n) for h, _ in found) for n in b) for b in bound
+        )
+        if found and not always:
+            raise self.refuse(f"{name} to be given to this call always or never", [call, *fills])
         return found
 
     def _entries(self, node: ast.expr, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]]:
@@ -482,9 +499,13 @@ class Script:
             above = self.parent(read)
             if isinstance(above, ast.keyword) and above.arg is None:
                 continue
-            if isinstance(above, ast.Subscript) and isinstance(set_ := self.parent(above), ast.Assign):
+            if isinstance(above, ast.Subscript) and isinstance(
+                set_ := self.parent(above), ast.Assign
+            ):
                 out.append((set_, string(above.slice), set_.value))
-            elif getattr(above, "attr", "") == "update" and isinstance(self.parent(above), ast.Call):
+            elif getattr(above, "attr", "") == "update" and isinstance(
+                self.parent(above), ast.Call
+            ):
                 update = self.parent(above)
                 out += [(k, k.arg, k.value) for k in update.keywords if k.arg]
                 rest = [*update.args, *(k.value for k in update.keywords if k.arg is None)]
@@ -498,7 +519,11 @@ class Script:
         """``kwargs["a"]``, ``kwargs.get("a")``, ``"a" in kwargs``?"""
         if isinstance(above, ast.Subscript):
             return isinstance(above.ctx, ast.Load)
-        return isinstance(above, ast.Compare) or getattr(above, "attr", "") in ("get", "items", "keys")
+        return isinstance(above, ast.Compare) or getattr(above, "attr", "") in (
+            "get",
+            "items",
+            "keys",
+        )
 
     # -- where things run ------------------------------------------------------------------------
 
