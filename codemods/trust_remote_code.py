@@ -71,10 +71,14 @@ def _own_dicts(script: Script, loads: list[ast.Call]) -> dict[int, ast.Dict]:
             made = [getattr(b, "value", None) for b in script.bindings(name, scope)]
             reads = [r for r in script.reads.get(name, ()) if script.scope(r) is scope]
             uses = [script.parent(script.parent(r)) for r in reads]
-            if len(made) == 1 and isinstance(made[0], ast.Dict) and all(u in loads for u in uses):
-                if not any(k.arg == KEY for u in uses for k in u.keywords):
-                    out[id(call)] = made[0]
+            is_own = len(made) == 1 and isinstance(made[0], ast.Dict)
+            if is_own and all(u in loads and not _says(u) for u in uses):
+                out[id(call)] = made[0]
     return out
+
+
+def _says(call: ast.Call) -> bool:
+    return any(k.arg == KEY for k in call.keywords)
 
 
 def verify(script: Script) -> None:

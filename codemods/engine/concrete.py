@@ -66,7 +66,9 @@ class Concrete:
         try:
             self.module = cst.parse_module(script.text)
         except cst.ParserSyntaxError as error:
-            raise Refusal(f"upstream's file is not Python that libcst parses (line {error.raw_line})") from None
+            raise Refusal(
+                f"upstream's file is not Python that libcst parses (line {error.raw_line})"
+            ) from None
         self._parents: dict[int, cst.CSTNode] = {}
         self._nodes = self._index()
         self._of = self._match()
@@ -84,7 +86,9 @@ class Concrete:
         """Identity of a statement, call or display of the reading → its concrete node."""
         theirs = list(_in_order(self.script.tree))
         pairs = [([n for n in theirs if isinstance(n, ast.stmt)], _STATEMENT)]
-        pairs += [([n for n in theirs if type(n) is kind], ours) for kind, ours in _DISPLAYS.items()]
+        pairs += [
+            ([n for n in theirs if type(n) is kind], ours) for kind, ours in _DISPLAYS.items()
+        ]
         out = {}
         for nodes, kind in pairs:
             ours = [n for n in self._nodes if isinstance(n, kind)]
@@ -145,7 +149,9 @@ def _children(node: ast.AST) -> list[ast.AST]:
     if isinstance(node, ast.IfExp):
         return [node.body, node.test, node.orelse]
     found = list(ast.iter_child_nodes(node))
-    if isinstance(node, (ast.Call, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.arguments)):
+    if isinstance(
+        node, (ast.Call, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef, ast.arguments)
+    ):
         found.sort(key=_place)
     return found
 
@@ -155,5 +161,3 @@ def _place(node: ast.AST) -> tuple[int, int]:
     if hasattr(node, "lineno"):
         return node.lineno, node.col_offset
     return min((_place(n) for n in ast.iter_child_nodes(node)), default=(0, 0))
-
-

@@ -25,9 +25,30 @@ MORE_THAN_BINDS = (
     ast.YieldFrom,
 )
 # What only asks the model, the tokenizer or the data, and what maps the data.
-ASKS = ("map", "keys", "get", "len", "list", "set", "hasattr", "getattr", "isinstance", "type", "next")
+ASKS = (
+    "map",
+    "keys",
+    "get",
+    "len",
+    "list",
+    "set",
+    "hasattr",
+    "getattr",
+    "isinstance",
+    "type",
+    "next",
+)
 ASKS += ("iter", "print", "str", "min", "max", "sorted", "encode_datasets")
-KEPT = ("config", "tokenizer", "model", "data", "trainer", "model_args", "data_args", "training_args")
+KEPT = (
+    "config",
+    "tokenizer",
+    "model",
+    "data",
+    "trainer",
+    "model_args",
+    "data_args",
+    "training_args",
+)
 
 
 class DeadCode:
@@ -44,7 +65,9 @@ class DeadCode:
         kept = (*self._scopes, script.main)
         top = (f for f in script.functions.values() if f not in kept and not f.decorator_list)
         self._candidates += top
-        self._bound = {id(s): {n for m in script.own(s) for n in binds(m)} for s in self._candidates}
+        self._bound = {
+            id(s): {n for m in script.own(s) for n in binds(m)} for s in self._candidates
+        }
         while self._grow():
             pass
 

@@ -162,7 +162,7 @@ class Names:
         ):
             return [(target.value.id, role)]  # a split of it
         if isinstance(target, (ast.Tuple, ast.List)) and isinstance(role, tuple):
-            parts = zip(target.elts, role)
+            parts = zip(target.elts, role, strict=False)
             return [pair for t, r in parts if r for pair in self._given(t, r)]
         return []
 
@@ -204,5 +204,9 @@ def _is_place(place: object, role: tuple) -> bool:
 def _parameters(function: ast.FunctionDef, call: ast.Call) -> list[tuple[str, ast.expr]]:
     """(parameter, what the call gives it) of a call without * and **."""
     names = [a.arg for a in (*function.args.posonlyargs, *function.args.args)]
-    plain = [] if any(isinstance(a, ast.Starred) for a in call.args) else zip(names, call.args)
+    plain = (
+        []
+        if any(isinstance(a, ast.Starred) for a in call.args)
+        else zip(names, call.args, strict=False)
+    )
     return [*plain, *((k.arg, k.value) for k in call.keywords if k.arg)]

@@ -51,7 +51,11 @@ class Refusal(Exception):
         names = ", ".join(map(repr, self.patches))
         if not names:
             return "the series does not apply"
-        return f"patch {names} does not apply" if len(self.patches) == 1 else f"patches {names} do not apply"
+        return (
+            f"patch {names} does not apply"
+            if len(self.patches) == 1
+            else f"patches {names} do not apply"
+        )
 
     def __str__(self) -> str:
         parts = [f"{self.who}: {self.looked_for}"]

@@ -470,8 +470,8 @@ class Script:
     def _entries(self, node: ast.expr, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]]:
         """Every (holder, key, value) of a dict that is written out, and filled, in this function."""
         if isinstance(node, ast.Dict):
-            known = [(node, string(k), v) for k, v in zip(node.keys, node.values) if k]
-            more = [v for k, v in zip(node.keys, node.values) if k is None]
+            known = [(node, string(k), v) for k, v in zip(node.keys, node.values, strict=True) if k]
+            more = [v for k, v in zip(node.keys, node.values, strict=True) if k is None]
             return known + [e for m in more for e in self._entries(m, call)]
         if isinstance(node, ast.Call) and self.called(node) == "dict":
             known = [(k, k.arg, k.value) for k in node.keywords if k.arg]
