@@ -130,7 +130,8 @@ class Script:
     # -- refusing ------------------------------------------------------------------------------
 
     def candidate(self, node: ast.AST, why: str = "") -> Candidate:
-        return Candidate(self.lines(node)[0], plain(self.code(node)), plain(why))
+        node = node if hasattr(node, "lineno") else self.statement(node)
+        return Candidate(node.lineno, plain(self.code(node)), plain(why))
 
     def refuse(self, looked_for: str, near: Iterable[ast.AST] = (), hint: str = "") -> Refusal:
         return Refusal(looked_for, [self.candidate(n) for n in [*near][:4]], hint)
