@@ -250,7 +250,7 @@ class Script:
         """
         for node in self.uses(name):
             above = self.parent(node)
-            if methods and isinstance(above, ast.Attribute):
+            if isinstance(above, ast.Attribute) and above.attr in methods:
                 node, above = above, self.parent(above)
             if not (isinstance(above, ast.Call) and above.func is node):
                 raise self.refuse(f"every use of {name} to be a call of it", [node])
@@ -412,7 +412,8 @@ class Script:
 
     def loads(self, cls: str) -> list[ast.Call]:
         """Calls that load ``transformers.cls``, pretrained or from a config."""
-        return self.only_called(f"transformers.{cls}", *LOADS)
+        calls = self.only_called(f"transformers.{cls}", *LOADS, "register")
+        return [c for c in calls if c.func.attr in LOADS]
 
     @cached_property
     def model_loads(self) -> list[ast.Call]:
