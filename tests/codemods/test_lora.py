@@ -81,6 +81,15 @@ def test_however_the_model_is_loaded(model):
     check_transformed(lora, rows)
 
 
+@pytest.mark.parametrize("cls", ["LlamaForCausalLM", "hf.AutoModelForCausalLM", "Deep", "AutoModel"])
+def test_any_model_class_of_the_library_for_the_causal_series(cls):
+    model = OLD["model"].replace("AutoModelForCausalLM", cls)
+    imports = OLD["imports"] + "\nimport transformers as hf\nfrom transformers import LlamaForCausalLM, AutoModel"
+    imports += "\nfrom transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM as Deep"
+    rows = {"model": (model, model), "imports": (imports, imports), **classes(OLD)}
+    check_transformed(lora, {**rows, "trainer": wrapped(f"LORA\n{MADE}")}, name="causal")
+
+
 TOKENIZERS = {
     "none at first": f"tokenizer = None\n{OLD['tokenizer']}",
     "another class": f"if margs:\n    tokenizer = Bytes.from_pretrained('x')\nelse:\n    {OLD['tokenizer']}",
