@@ -501,6 +501,8 @@ class Script:
             above = self.parent(read)
             if isinstance(above, ast.keyword) and above.arg is None:
                 continue
+            if isinstance(above, ast.Dict) and above.keys[above.values.index(read)] is None:
+                continue
             if isinstance(above, ast.Subscript) and isinstance(
                 set_ := self.parent(above), ast.Assign
             ):
