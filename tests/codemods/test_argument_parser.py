@@ -40,7 +40,9 @@ test_transformed = transforms(
         "by another name": by("Parser"),
         "of a submodule": by("Deep"),
         "under the library's name": by("transformers.HfArgumentParser"),
-        "at once": becomes_ours(f"margs, dargs, targs = HERE({CLASSES}).parse_args_into_dataclasses()"),
+        "at once": becomes_ours(
+            f"margs, dargs, targs = HERE({CLASSES}).parse_args_into_dataclasses()"
+        ),
         "by keyword, over several lines": becomes_ours(
             f"""
             # What there is to say.
@@ -60,7 +62,9 @@ test_transformed = transforms(
                 {PARSED}
             """
         ),
-        "the classes have a name": becomes_ours(f"groups = {CLASSES}\nparser = HERE(groups)\n{PARSED}"),
+        "the classes have a name": becomes_ours(
+            f"groups = {CLASSES}\nparser = HERE(groups)\n{PARSED}"
+        ),
         "a group of upstream's own": (
             *becomes_ours(
                 "parser = HERE((ModelOptions, DataOptions, Extra, TrainingArguments))\n"

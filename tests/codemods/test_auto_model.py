@@ -76,7 +76,9 @@ test_transformed = transforms(
 
 
 def test_loaded_in_a_function():
-    helper = becomes_ours("def load(config, margs):\n    return HERE.from_pretrained(1, config=config)")
+    helper = becomes_ours(
+        "def load(config, margs):\n    return HERE.from_pretrained(1, config=config)"
+    )
     call = "model = load(config, margs)"
     check_transformed(auto_model, {"helper": helper, "model": (call, call)})
 
@@ -100,7 +102,11 @@ test_refused = refuses(
     auto_model,
     "model",
     {
-        "a class that is not the library's": (NONE, NEAREST + LOAD.format("Chat"), LOAD.format("Chat")),
+        "a class that is not the library's": (
+            NONE,
+            NEAREST + LOAD.format("Chat"),
+            LOAD.format("Chat"),
+        ),
         "no class": (NONE, NEAREST, "model = load('there')"),
         "from a config only": (
             NONE,

@@ -176,7 +176,10 @@ test_verify_catches = catches(
         "super(), on a condition": (FIRST, f"{METHOD}if a:\n            super().__post_init__()"),
         "super() of another method": (FIRST, f"{METHOD}super().__init__()"),
         "not a method": (FIRST, f"{HEAD}    __post_init__ = checks"),
-        "a method on a condition": (FIRST, f"{HEAD}    if CHECKED:\n        __post_init__ = checks"),
+        "a method on a condition": (
+            FIRST,
+            f"{HEAD}    if CHECKED:\n        __post_init__ = checks",
+        ),
         "the class is gone": ("'train_file'", f"class DataOptions{BASE}:\n    files: str = None"),
     },
 )

@@ -108,7 +108,9 @@ test_read = transforms(
         "under the library's name": becomes_ours(
             "raw = HERE('json', data_files=dargs.files)", "datasets.load_dataset"
         ),
-        "under a name of its own": becomes_ours("raw = HERE('json', data_files=dargs.files)", "load"),
+        "under a name of its own": becomes_ours(
+            "raw = HERE('json', data_files=dargs.files)", "load"
+        ),
         "of a submodule": becomes_ours("raw = HERE('json', data_files=dargs.files)", "deep"),
         "in a definition of main()": becomes_ours(
             "def fetch(split):\n    return HERE('json', data_files=dargs.files, split=split)\n"
@@ -237,7 +239,11 @@ test_verify_catches = catches(
         "by another name in a helper": (OTHER_NAME, {"helper": "again = load_dataset"}),
         "endings": (
             "jsonl files are accepted where json ones are",
-            {"data_class": checks('assert self.end in ["csv", "json"]', "(PromptResponseArguments)")},
+            {
+                "data_class": checks(
+                    'assert self.end in ["csv", "json"]', "(PromptResponseArguments)"
+                )
+            },
         ),
     },
 )

@@ -81,10 +81,15 @@ def test_however_the_model_is_loaded(model):
     check_transformed(lora, rows)
 
 
-@pytest.mark.parametrize("cls", ["LlamaForCausalLM", "hf.AutoModelForCausalLM", "Deep", "AutoModel"])
+@pytest.mark.parametrize(
+    "cls", ["LlamaForCausalLM", "hf.AutoModelForCausalLM", "Deep", "AutoModel"]
+)
 def test_any_model_class_of_the_library_for_the_causal_series(cls):
     model = OLD["model"].replace("AutoModelForCausalLM", cls)
-    imports = OLD["imports"] + "\nimport transformers as hf\nfrom transformers import LlamaForCausalLM, AutoModel"
+    imports = (
+        OLD["imports"]
+        + "\nimport transformers as hf\nfrom transformers import LlamaForCausalLM, AutoModel"
+    )
     imports += "\nfrom transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM as Deep"
     rows = {"model": (model, model), "imports": (imports, imports), **classes(OLD)}
     check_transformed(lora, {**rows, "trainer": wrapped(f"LORA\n{MADE}")}, name="causal")
@@ -100,7 +105,11 @@ TOKENIZERS = {
 
 @pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
 def test_however_the_tokenizer_is_made(tokenizer):
-    rows = {"tokenizer": (tokenizer, tokenizer), "trainer": wrapped(f"LORA\n{MADE}"), **classes(OLD)}
+    rows = {
+        "tokenizer": (tokenizer, tokenizer),
+        "trainer": wrapped(f"LORA\n{MADE}"),
+        **classes(OLD),
+    }
     check_transformed(lora, rows)
 
 
@@ -174,7 +183,9 @@ PLAIN = "the Trainer's model to be a plain name"
 ONE = "one name for the model arguments in main(), not "
 GIVEN = "HfArgumentParser to be given model, data and training arguments, one each"
 PARSER = "parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))"
-TWO_SETS = "m, dargs, targs = parser.parse_json_file('a')\nmargs, dargs, targs = parser.parse_dict({})"
+TWO_SETS = (
+    "m, dargs, targs = parser.parse_json_file('a')\nmargs, dargs, targs = parser.parse_dict({})"
+)
 NESTED = "def make():\n    return Trainer(model)\ntrainer = make()"
 
 
@@ -188,9 +199,15 @@ test_refused = refuses(
     "trainer",
     {
         "peft by name": uses("from peft import get_peft_model", "get_peft_model(model, config)"),
-        "peft by another name": uses("from peft import PeftModel as P", "P.from_pretrained(model, 'a')"),
+        "peft by another name": uses(
+            "from peft import PeftModel as P", "P.from_pretrained(model, 'a')"
+        ),
         "peft by its full name": uses("import peft", "peft.prepare_model_for_kbit_training(model)"),
-        "a part of something": (PLAIN, "trainer = Trainer(state.model)", "trainer = Trainer(state.model)"),
+        "a part of something": (
+            PLAIN,
+            "trainer = Trainer(state.model)",
+            "trainer = Trainer(state.model)",
+        ),
         "made in the call": (PLAIN, "trainer = Trainer(f(model))", "trainer = Trainer(f(model))"),
         "no model": (PLAIN, "trainer = Trainer()", "trainer = Trainer()"),
         "one of two": (
@@ -211,7 +228,9 @@ test_refused = refuses(
         "two groups of arguments": (
             GIVEN,
             "margs, dargs = HfArgumentParser((ModelOptions, DataOptions)).parse_dict({})",
-            {"parse": "margs, dargs = HfArgumentParser((ModelOptions, DataOptions)).parse_dict({})"},
+            {
+                "parse": "margs, dargs = HfArgumentParser((ModelOptions, DataOptions)).parse_dict({})"
+            },
         ),
         "the arguments stay in one name": (
             f"{ONE}0",

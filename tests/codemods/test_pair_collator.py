@@ -56,7 +56,9 @@ test_transformed = transforms(
         "in a dict in the call": trainer(
             ", **{'data_collator': None}", f", **{{'data_collator': {OURS}}}"
         ),
-        "in a call of dict": replaced(f"trainer = Trainer(**dict({REST}, data_collator=HERE))", "plain"),
+        "in a call of dict": replaced(
+            f"trainer = Trainer(**dict({REST}, data_collator=HERE))", "plain"
+        ),
         "in a dict that is filled": replaced(
             f"rest = {{}}\nrest['data_collator'] = HERE\ntrainer = Trainer({REST}, **rest)", "plain"
         ),
@@ -151,7 +153,9 @@ CAUGHT = {
     "on a condition": (PROMISE, f"data_collator=plain if dargs else {OURS}"),
 }
 test_verify_catches = catches(
-    pair_collator, "trainer", {n: (p, RIGHT.replace(GIVEN, made)) for n, (p, made) in CAUGHT.items()}
+    pair_collator,
+    "trainer",
+    {n: (p, RIGHT.replace(GIVEN, made)) for n, (p, made) in CAUGHT.items()},
 )
 test_verify_accepts = accepts(
     pair_collator,

@@ -30,7 +30,10 @@ def placed(text: str) -> str:
 
 
 def test_main_by_another_name_and_not_the_last_function():
-    assert placed(render(OLD).replace("main()", "train()") + "\n\ndef main():\n    train()\n") == "train"
+    assert (
+        placed(render(OLD).replace("main()", "train()") + "\n\ndef main():\n    train()\n")
+        == "train"
+    )
 
 
 MAKE = "def make(model):\n    return Trainer(model)"

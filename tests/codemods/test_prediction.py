@@ -50,7 +50,9 @@ test_transformed = transforms(
         "in a loop": predicts("for rows in (None, None):\n    trainer.evaluate(rows)\nPREDICT"),
         "in a branch": predicts(f"{EVALUATE}\nelse:\n    print('no evaluation')\nPREDICT"),
         "twice": predicts("a = trainer.evaluate()\nprint(a)\nb = trainer.evaluate()\nPREDICT"),
-        "with what comes after": predicts(f"{EVALUATE}\nPREDICT\n# And publish it.\ntrainer.push()"),
+        "with what comes after": predicts(
+            f"{EVALUATE}\nPREDICT\n# And publish it.\ntrainer.push()"
+        ),
         "before the end of the process group": predicts(
             f"{EVALUATE}\nPREDICT\ntorch.distributed.destroy_process_group()"
         ),
@@ -134,7 +136,11 @@ THERE = PREDICT.replace("targs.do", "run.do").replace(
 )
 GIVEN = "trainer, tokenizer, raw, margs, dargs, targs"
 FUNCTIONS = {
-    "knows all": (f"def judge({KNOWN}):\n    coach.evaluate()\n    PREDICT", f"judge({GIVEN})", THERE),
+    "knows all": (
+        f"def judge({KNOWN}):\n    coach.evaluate()\n    PREDICT",
+        f"judge({GIVEN})",
+        THERE,
+    ),
     "trains, too": (
         f"def judge({KNOWN}):\n    coach.train()\n    coach.evaluate()\n    PREDICT",
         f"judge({GIVEN})",
@@ -176,7 +182,9 @@ def test_other_names():
     names = "coach, words, encode_prompt, stop_ids, lead_ids, rows_of, the_model, the_data, run"
     predict = PREDICT.replace("targs.do", "run.do").replace(NAMES, names)
     rows = {slot: (text, text) for slot, text in said.items()}
-    check_transformed(prediction, {**rows, "evaluate": predicts("coach.evaluate()\nPREDICT", predict)})
+    check_transformed(
+        prediction, {**rows, "evaluate": predicts("coach.evaluate()\nPREDICT", predict)}
+    )
 
 
 test_record = records(prediction, "main", both=[("added after", "main", f"{PREDICT}\n")])
@@ -206,7 +214,10 @@ test_refused = refuses(
     },
 )
 
-LATE, ENDS = "prediction comes after training and evaluation", "nothing ends the run before prediction"
+LATE, ENDS = (
+    "prediction comes after training and evaluation",
+    "nothing ends the run before prediction",
+)
 test_verify_refuses = unverified(
     prediction,
     "evaluate",
@@ -240,9 +251,15 @@ test_verify_catches = catches(
         "twice": (ONCE, {"end": PREDICT}),
         "always": (IFF, CALL),
         "on another condition": (IFF, PREDICT.replace("do_predict", "do_eval")),
-        "on one more condition": (IFF, PREDICT.replace("do_predict", "do_predict and targs.do_eval")),
+        "on one more condition": (
+            IFF,
+            PREDICT.replace("do_predict", "do_predict and targs.do_eval"),
+        ),
         "unless": (IFF, PREDICT.replace("if", "if not")),
-        "within evaluation": (IFF, f"if targs.do_eval:\n    {PREDICT.replace(chr(10), chr(10) + '    ')}"),
+        "within evaluation": (
+            IFF,
+            f"if targs.do_eval:\n    {PREDICT.replace(chr(10), chr(10) + '    ')}",
+        ),
         "after something else": (IFF, PREDICT.replace(CALL, f"print('now')\n    {CALL}")),
         "or something else": (IFF, f"{PREDICT}\nelse:\n    print('no prediction')"),
         "in the other branch": (IFF, f"if targs.do_predict:\n    pass\nelse:\n    {CALL}"),

@@ -8,13 +8,17 @@ from codemods import preview, process_group
 from tests.codemods.helpers import (
     FINISHED,
     OLD,
+    PAYLOAD,
     accepts,
+    apply,
     catches,
     check_transformed,
     check_unverified,
     each,
+    finished,
     records,
     refuses,
+    render,
     transforms,
 )
 
@@ -78,8 +82,25 @@ def test_loaded_in_a_function_that_does_not_know_the_arguments():
 def test_the_preview_waits_for_its_arguments():
     """A load in a ``with`` that loads the tokenizer, too: the preview stands inside."""
     loads = f"with here:\n    {OLD['tokenizer']}\n    {{}}{LOAD}"
-    rows = {"tokenizer": ("pass", "pass"), "model": (loads.format(""), loads.format(f"{SHOW}\n    "))}
+    rows = {
+        "tokenizer": ("pass", "pass"),
+        "model": (loads.format(""), loads.format(f"{SHOW}\n    ")),
+    }
     check_transformed(preview, rows)
+
+
+def test_the_preview_follows_what_loads_model_and_tokenizer_at_once():
+    helper = f"def load(config):\n    {OLD['tokenizer']}\n    {LOAD}\n    return model, tokenizer"
+    helper = helper.replace("margs.model_name_or_path", "'there'")
+    loads = "model, tokenizer = load(config)"
+    rows = {
+        "helper": (helper, helper),
+        "tokenizer": ("", ""),
+        "model": (loads, f"{loads}\n\n{SHOW}"),
+    }
+    text, _ = apply(render(OLD, {slot: row[0] for slot, row in rows.items()}), preview)
+    assert text == render(OLD, {slot: row[1] for slot, row in rows.items()})
+    preview.verify(finished(text + PAYLOAD))
 
 
 def test_other_names():

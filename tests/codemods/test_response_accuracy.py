@@ -41,20 +41,29 @@ test_what_served_only_the_metrics_goes = transforms(
         "as it is": served(BLOCK),
         "with comments": served(f"# How good?\n{LOAD}  # of tokens\n{SCORE}"),
         "under another name of the library": served(
-            BLOCK.replace("evaluate.", "judge."), imports=OLD["imports"] + "\nimport evaluate as judge"
+            BLOCK.replace("evaluate.", "judge."),
+            imports=OLD["imports"] + "\nimport evaluate as judge",
         ),
         "from a function": served(
             BLOCK.replace("evaluate.load", "fetch"),
             imports=OLD["imports"] + "\nfrom evaluate import load as fetch",
         ),
         "the data library's": served(BLOCK.replace("evaluate.load", "load_metric")),
-        "any metric, with options": served(BLOCK.replace('"accuracy"', "margs.metric, cache_dir=None")),
+        "any metric, with options": served(
+            BLOCK.replace('"accuracy"', "margs.metric, cache_dir=None")
+        ),
         "several": served(f'rest = evaluate.load("bleu")\n{LOAD}\n{SCORE} + rest.compute()'),
-        "computed any way": served(f"{LOAD}\nscore = lambda pair: metric.compute(*pair, weights=None)"),
+        "computed any way": served(
+            f"{LOAD}\nscore = lambda pair: metric.compute(*pair, weights=None)"
+        ),
         "imported there": served(f"import evaluate\n{BLOCK}"),
-        "on a condition": served(f"if targs.do_eval:\n    {LOAD}\n    {SCORE.replace(chr(10), chr(10) + '    ')}"),
+        "on a condition": served(
+            f"if targs.do_eval:\n    {LOAD}\n    {SCORE.replace(chr(10), chr(10) + '    ')}"
+        ),
         "with a message": served(f"{BLOCK}\nlogger.info(f'scored by {{metric}}')"),
-        "with a check": served(f"{LOAD}\nif metric is None:\n    raise ValueError('no metric')\n{SCORE}"),
+        "with a check": served(
+            f"{LOAD}\nif metric is None:\n    raise ValueError('no metric')\n{SCORE}"
+        ),
         "no function": served("score = None"),
         "what else it does stays": served(f"{BLOCK}\nprint('ready')", "print('ready')"),
         "what else it is read by keeps it": served(
@@ -69,7 +78,12 @@ test_what_served_only_the_metrics_goes = transforms(
         )
     },
 )
-MODULE = {"helper": (f"{BEST}\n\n\ndef helper(rows):\n    return rows", "def helper(rows):\n    return rows")}
+MODULE = {
+    "helper": (
+        f"{BEST}\n\n\ndef helper(rows):\n    return rows",
+        "def helper(rows):\n    return rows",
+    )
+}
 GIVEN = {
     "by keyword": ("trainer = Trainer(REST, compute_metrics=score)", "trainer = Trainer(REST)"),
     "neither": ("trainer = Trainer(REST)",) * 2,
@@ -184,7 +198,10 @@ test_verify_catches = catches(
     "trainer",
     {
         "upstream's": (NONE, {"metric": OLD["metric"]}),
-        "under another name": (NONE, {"metric": 'from evaluate import load as l\nrest = l("bleu")'}),
+        "under another name": (
+            NONE,
+            {"metric": 'from evaluate import load as l\nrest = l("bleu")'},
+        ),
         "the data library's": (
             NONE,
             {"metric": "import datasets\nmetric = datasets.load_metric('accuracy')"},

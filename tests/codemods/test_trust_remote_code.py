@@ -21,7 +21,10 @@ from tests.codemods.helpers import (
 )
 
 # OLD with every loading done but for the config's, so that a row shows all that changes.
-REST = {slot: (OLD[slot], OLD[slot][:-1] + ", trust_remote_code=True)") for slot in ("tokenizer", "model")}
+REST = {
+    slot: (OLD[slot], OLD[slot][:-1] + ", trust_remote_code=True)")
+    for slot in ("tokenizer", "model")
+}
 DONE = {slot: (after, after) for slot, (_, after) in REST.items()}
 ARG, KEY = "trust_remote_code=True", '"trust_remote_code": True'
 LOAD = "config = AutoConfig.from_pretrained('there', **rest)"
@@ -79,7 +82,9 @@ CALLS = {
     "under another name": gets(
         "from transformers.models.auto import AutoConfig as C\nconfig = C.from_pretrained(a, HERE)"
     ),
-    "registered first": gets("AutoConfig.register('chat', C)\nconfig = AutoConfig.from_pretrained(a, HERE)"),
+    "registered first": gets(
+        "AutoConfig.register('chat', C)\nconfig = AutoConfig.from_pretrained(a, HERE)"
+    ),
 }
 DICTS = {
     "one line": dict_gets('{"revision": "main", HERE}'),
@@ -87,7 +92,9 @@ DICTS = {
     "empty": (f"rest = {{}}\n{LOAD}", f"rest = {{{KEY}}}\n{LOAD}"),
     "a comma at its end": (f'rest = {{"a": 1,}}\n{LOAD}', f'rest = {{"a": 1, {KEY},}}\n{LOAD}'),
     "a comma and a space": (f'rest = {{"a": 1, }}\n{LOAD}', f'rest = {{"a": 1, {KEY}, }}\n{LOAD}'),
-    "several lines": dict_gets('{\n    "a": None,  # so\n    # Which.\n    "b": "main",\n    HERE,\n}'),
+    "several lines": dict_gets(
+        '{\n    "a": None,  # so\n    # Which.\n    "b": "main",\n    HERE,\n}'
+    ),
     "several lines, a comment first and last": dict_gets(
         '{  # for all\n    "b": "main",  # the newest\n    # nothing else\n    HERE,\n}'
     ),
@@ -100,7 +107,8 @@ DICTS = {
         f'rest = {{"a": 1, HERE}}\n{LOAD.replace("**rest", "use_cache=False, **rest")}', KEY
     ),
     "shared by two loads, changed once": gets(
-        f'rest = {{"a": 1, HERE}}\nif margs:\n    {LOAD}\nelse:\n    {LOAD.replace("there", "here")}', KEY
+        f'rest = {{"a": 1, HERE}}\nif margs:\n    {LOAD}\nelse:\n    {LOAD.replace("there", "here")}',
+        KEY,
     ),
     "made of another": gets(f'other = {{}}\nrest = {{**other, "a": 1, HERE}}\n{LOAD}', KEY),
     "of two the last": gets(
@@ -135,14 +143,14 @@ test_done_already = transforms(
 
 
 def test_loaded_in_functions():
-    helper = (
-        "def load(m):\n    return AutoConfig.from_pretrained(m.a, HERE), AutoTokenizer.from_pretrained(m.b, HERE)"
-    )
+    helper = "def load(m):\n    return AutoConfig.from_pretrained(m.a, HERE), AutoTokenizer.from_pretrained(m.b, HERE)"
     rows = {"config": ("config, tokenizer = load(margs)",) * 2, "tokenizer": ("", "")}
     check_transformed(trust_remote_code, {"helper": gets(helper), **rows, "model": REST["model"]})
 
 
-HEAD = "@dataclass\nclass ModelOptions:\n    model_name_or_path: str = None\n    trust_remote_code: "
+HEAD = (
+    "@dataclass\nclass ModelOptions:\n    model_name_or_path: str = None\n    trust_remote_code: "
+)
 FIELDS = {
     "field(default=…)": "bool = field(default=HERE)",
     "over several lines": 'bool = field(\n        metadata={"help": "?"},  # yes\n        default = HERE  # no\n    )',
@@ -185,10 +193,16 @@ def test_upstreams_shape_now(slot, row):
 
 
 test_record = records(
-    trust_remote_code, None, old=[("changed", "main", ARG)] * 3, new=[("changed", "ModelOptions", "True")]
+    trust_remote_code,
+    None,
+    old=[("changed", "main", ARG)] * 3,
+    new=[("changed", "ModelOptions", "True")],
 )
 
-TRUE, MAYBE = "trust_remote_code to be True", "trust_remote_code to be given to this call always or never"
+TRUE, MAYBE = (
+    "trust_remote_code to be True",
+    "trust_remote_code to be given to this call always or never",
+)
 UNKNOWN = "every ** of this call to be one dict written out in its function … Its keywords can't be"
 ONLY = "'rest' to be written, filled and unpacked, and nothing else"
 OFF = "config = AutoConfig.from_pretrained('there', trust_remote_code=False)"
@@ -213,15 +227,27 @@ test_refused = refuses(
             LOAD,
             f"rest = {{'trust_remote_code': True}}\nif margs:\n    rest = {{}}\n{LOAD}",
         ),
-        "a dict handed to a function": (ONLY, f"fill(rest)\n{LOAD}", f"rest = {{}}\nfill(rest)\n{LOAD}"),
-        "a dict by another name": (ONLY, f"other = rest\n{LOAD}", f"rest = {{}}\nother = rest\n{LOAD}"),
+        "a dict handed to a function": (
+            ONLY,
+            f"fill(rest)\n{LOAD}",
+            f"rest = {{}}\nfill(rest)\n{LOAD}",
+        ),
+        "a dict by another name": (
+            ONLY,
+            f"other = rest\n{LOAD}",
+            f"rest = {{}}\nother = rest\n{LOAD}",
+        ),
         "a dict emptied": (ONLY, f"rest.clear()\n{LOAD}", f"rest = {{}}\nrest.clear()\n{LOAD}"),
         "a key deleted": (ONLY, f"del rest['a']\n{LOAD}", f"rest = {{}}\ndel rest['a']\n{LOAD}"),
         "a dict bound by a loop": (UNKNOWN, LOAD, f"for rest in ({{}}, {{'a': 1}}):\n    {LOAD}"),
         "a dict merged by |=": (UNKNOWN, LOAD, f"rest = {{}}\nrest |= {{'a': 1}}\n{LOAD}"),
         "a dict made by a function": (UNKNOWN, LOAD, f"rest = make()\n{LOAD}"),
         "a dict of the module": (UNKNOWN, LOAD, {"helper": "rest = {'a': 1}", "config": LOAD}),
-        "the class by another name": (USED, "Load = AutoConfig", f"Load = AutoConfig\n{OLD['config']}"),
+        "the class by another name": (
+            USED,
+            "Load = AutoConfig",
+            f"Load = AutoConfig\n{OLD['config']}",
+        ),
         "another method of the class": (
             USED,
             "config = AutoConfig.for_model('a')",
@@ -230,7 +256,9 @@ test_refused = refuses(
         "the argument is another group's": (
             "trust_remote_code to be one of the model arguments",
             "trust_remote_code: bool = False",
-            {"data_class": "class DataOptions:\n    train_file: str\n    trust_remote_code: bool = False"},
+            {
+                "data_class": "class DataOptions:\n    train_file: str\n    trust_remote_code: bool = False"
+            },
         ),
     },
 )
@@ -273,14 +301,19 @@ test_verify_refuses = unverified(
     {
         "nothing loads the tokenizer that the library's class would": (
             "AutoTokenizer is loaded",
-            {"tokenizer": "import transformers\ntokenizer = transformers.LlamaTokenizer.from_pretrained(1)"},
+            {
+                "tokenizer": "import transformers\ntokenizer = transformers.LlamaTokenizer.from_pretrained(1)"
+            },
         ),
     },
 )
 
 MODEL = "class ModelOptions(LoraArguments):\n    model_name_or_path: str\n    trust_remote_code: "
 TRUSTING = f"config = AutoConfig.from_pretrained('x', {ARG})"
-CONFIG, DEFAULTS = "AutoConfig is loaded with trust_remote_code", "trust_remote_code defaults to True"
+CONFIG, DEFAULTS = (
+    "AutoConfig is loaded with trust_remote_code",
+    "trust_remote_code defaults to True",
+)
 test_verify_catches = catches(
     trust_remote_code,
     "config",

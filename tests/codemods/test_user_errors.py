@@ -27,7 +27,9 @@ test_transformed = transforms(
     "start",
     {
         "as upstream has it": runs(f"{SPAWN}{GUARD}\n    RUN"),
-        "the other way round, with comments": runs("if '__main__' == __name__:  # go\n    RUN  # so"),
+        "the other way round, with comments": runs(
+            "if '__main__' == __name__:  # go\n    RUN  # so"
+        ),
         "on one line": runs(f"{GUARD} RUN"),
         "its result is used": runs(f"{GUARD}\n    import sys\n    sys.exit(RUN)"),
         "inside something": runs(f"{GUARD}\n    with quiet():\n        RUN"),
@@ -67,7 +69,11 @@ WITH = ("main() to be started without arguments", "main(1)", f"{GUARD}\n    main
 test_refused = refuses(
     user_errors,
     "start",
-    {**{name: (LOOKED_FOR, *row) for name, row in REFUSED.items()}, "with arguments": WITH, "in a function only": INSIDE},
+    {
+        **{name: (LOOKED_FOR, *row) for name, row in REFUSED.items()},
+        "with arguments": WITH,
+        "in a function only": INSIDE,
+    },
 )
 
 CAUGHT = {

@@ -47,7 +47,9 @@ test_transformed = transforms(
         "a model from its config stays": gets_more(
             f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    model = AutoModelForCausalLM.from_config(config)"
         ),
-        "each of two": gets_more(f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"),
+        "each of two": gets_more(
+            f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"
+        ),
         "moved at once": gets_more(f"{LOAD[:-1]}, HERE).to('cuda')"),
     },
 )
@@ -77,7 +79,11 @@ test_refused = refuses(
     zero3,
     "model",
     {
-        "no config": (f"{ONE}0", f"{OLD['tokenizer']}\n{OLD['model']}", {"config": "config = None"}),
+        "no config": (
+            f"{ONE}0",
+            f"{OLD['tokenizer']}\n{OLD['model']}",
+            {"config": "config = None"},
+        ),
         "two configs": (f"{ONE}2 (first, config)", TWO, {"config": TWO}),
         "a config that is handed on at once": (f"{ONE}0", HANDED, {"config": HANDED}),
         "upstream says so itself": (OWN, INIT, INIT),
