@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 
 from .engine.patch import Patch
+from .engine.promises import one_call
 from .engine.script import Script, dotted
 
 TRAINER = "AdapterTrainer"
@@ -26,11 +27,11 @@ GIVEN = (
 def apply(patch: Patch) -> None:
     script = patch.script
     patch.graft(before=script.main)
-    script.name("trainer", script.scope(script.trainer_call))
     patch.replace(script.trainer_call.func, TRAINER, "the Trainer saves the adapter only")
 
 
 def verify(script: Script) -> None:
+    one_call(script, TRAINER)
     later = [n for n in script.nodes if _sets(n) in GIVEN and _is_trainer(script, n)]
     script.require(not later, "nothing replaces what the Trainer was given", *later)
     plain = [c for c in script.calls if script.called(c).split(".")[-1] == "Trainer"]

@@ -39,6 +39,6 @@ def _only_pads(script: Script, collator: ast.expr) -> bool:
 
 def verify(script: Script) -> None:
     call, promise = one_call(script, "PairCollator"), "the Trainer pads with PairCollator"
-    given = [value for _, value in script.keyword(script.trainer_call, "data_collator")]
+    given = [value for _, value in script.given(script.trainer_call, "data_collator")]
     script.require(given == [call], promise, script.trainer_call)
     takes(script, call, promise, "tokenizer", "data_args")

@@ -36,7 +36,13 @@ _LAYOUT = (
 )
 _FIELDS: dict[type, tuple[str, ...]] = {}
 _STATEMENT = (cst.BaseSmallStatement, cst.BaseCompoundStatement)
-_DISPLAYS = {ast.Call: cst.Call, ast.Dict: cst.Dict, ast.List: cst.List, ast.Set: cst.Set}
+_DISPLAYS = {
+    ast.Call: cst.Call,
+    ast.Dict: cst.Dict,
+    ast.List: cst.List,
+    ast.Set: cst.Set,
+    ast.Compare: cst.Comparison,
+}
 
 
 def fields(node: cst.CSTNode) -> tuple[str, ...]:
