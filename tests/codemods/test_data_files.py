@@ -164,6 +164,11 @@ test_refused = refuses(
             "again = load_dataset",
             f"{LOAD}\nagain = load_dataset\nmore = again('json', data_files={{}})",
         ),
+        "by code of upstream's own": (
+            "files to be read with one of csv, json, text, parquet, arrow",
+            "raw = load_dataset('build/rows.py', data_files=dargs.train_file)",
+            "raw = load_dataset('build/rows.py', data_files=dargs.train_file)",
+        ),
         "no load": (NONE, "", "raw = read(dargs.train_file)"),
         "no files": (NONE, "raw = load_dataset(dargs.name)", "raw = load_dataset(dargs.name)"),
         "done already": (NONE, "", FINISHED["load"]),

@@ -419,6 +419,21 @@ test_refused = refuses(
     pair_encoding,
     "mapping",
     {
+        "texts are cleaned on the way": (
+            "texts to be tokenised as they are … Do that to the data before",
+            "return tokenizer([t.strip() for t in rows['text']])",
+            "def to_tokens(rows):\n    return tokenizer([t.strip() for t in rows['text']])\n"
+            "chunks = raw.map(to_tokens)",
+        ),
+        "texts go through another package": (
+            "texts to be tokenised as they are",
+            "return tokenizer(clean(rows['text']))",
+            {
+                "imports": f"{OLD['imports']}\nfrom wiki import clean",
+                "mapping": "def to_tokens(rows):\n    return tokenizer(clean(rows['text']))\n"
+                "chunks = raw.map(to_tokens)",
+            },
+        ),
         "no data is mapped": ("the loaded data to be mapped", "", "chunks = cut(raw)"),
         "nothing is loaded": (
             "the loaded data to be mapped",
@@ -528,6 +543,10 @@ test_verify_catches = catches(
     pair_encoding,
     "mapping",
     {
+        "the tokenizer grows afterwards": (
+            "the tokenizer is complete when the data is encoded",
+            f"chunks = {ENCODED}\ntokenizer.add_special_tokens({{}})",
+        ),
         "nothing is encoded": (TWICE, "chunks = raw"),
         "twice": (TWICE, f"chunks = {ENCODED}\ntokens = {ENCODED}"),
         "only sometimes": (
