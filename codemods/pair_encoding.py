@@ -23,6 +23,7 @@ from .engine.script import Script, binds, dotted, method_root, position
 CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 # Packages that tokenising and chunking need, and methods that do more to a text.
 TOKENISING = ("transformers", "datasets", "torch", "numpy", "itertools", "functools", "logging")
+TOKENISING += ("collections", "copy", "math", "time", "tqdm", "typing")
 PROCESSING = ("replace", "strip", "lstrip", "rstrip", "lower", "upper", "title", "split", "sub")
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 PARTS = {"train_dataset": "train", "eval_dataset": "validation"}

@@ -26,10 +26,10 @@ TEARS_DOWN = ("destroy_process_group", "end_training")
 def apply(patch: Patch) -> None:
     script = patch.script
     patch.graft(before=script.main)
-    runs = _runs(script, "evaluate")
+    runs = _runs(script, "evaluate") or _runs(script, "train")
     if not runs:
         near = script.method_calls("evaluate", "train")
-        raise patch.refuse("found no call of the Trainer's evaluate", near)
+        raise patch.refuse("found no call of the Trainer's train or evaluate", near)
     lifted = [script.not_nested(script.lifted(c, *MODEL, *ARGUMENTS)) for c in runs]
     last = max(lifted, key=position)
     scope = script.scope(last)

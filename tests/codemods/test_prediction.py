@@ -189,13 +189,17 @@ def test_other_names():
 
 test_record = records(prediction, "main", both=[("added after", "main", f"{PREDICT}\n")])
 
-NONE = "found no call of the Trainer's evaluate"
+NONE = "found no call of the Trainer's train or evaluate"
 test_refused = refuses(
     prediction,
     "evaluate",
     {
-        "nothing is evaluated": (NONE, "trainer.train()", "print('trained')"),
-        "another thing is": (NONE, "trainer.train()\njudge.evaluate()", "judge.evaluate()"),
+        "nothing is trained": (NONE, "", {"train": "", "evaluate": "print('trained')"}),
+        "another thing is": (
+            NONE,
+            "judge.evaluate()",
+            {"train": "", "evaluate": "judge.evaluate()"},
+        ),
         "the Trainer has no name": (
             NONE,
             "Trainer(model).train()",
