@@ -210,6 +210,10 @@ VERIFY_REFUSES = {
         "nothing is torn down before prediction",
         "try:\n    trainer.evaluate()\nfinally:\n    close()",
     ),
+    "do_predict is replaced by a call": (
+        "the user's do_predict is not replaced",
+        {"load": f"{OLD['load']}\nsetattr(targs, 'do_predict', False)"},
+    ),
     "the data is gone": (
         "raw is bound wherever predict_responses is given it",
         {"train": f"{TRAIN}\ndel raw"},

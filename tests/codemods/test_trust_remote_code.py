@@ -272,6 +272,10 @@ REPLACED = {
         "the user's trust_remote_code is not replaced",
         f"margs.trust_remote_code = False\n{NEW['config']}",
     ),
+    "by a call": (
+        "the user's trust_remote_code is not replaced",
+        f"setattr(margs, 'trust_remote_code', False)\n{NEW['config']}",
+    ),
 }
 test_what_the_user_says_is_not_replaced = of.unverifies(REPLACED, base=NEW)
 
