@@ -87,7 +87,7 @@ def verify(script: Script) -> None:
         default = _default(own)
         is_true = isinstance(default, ast.Constant) and default.value is True
         script.require(is_true, f"{KEY} defaults to True", own)
-        replaced = [n for n in script.nodes if _sets(n) and n.attr == KEY]
+        replaced = [n for n, _ in script.sets(KEY)]
         script.require(not replaced, f"the user's {KEY} is not replaced", *replaced)
     for cls in LOADERS:
         script.require(script.loads(cls), f"{cls} is loaded")
@@ -96,10 +96,6 @@ def verify(script: Script) -> None:
         trusts = [v for v in values if _trusts(script, v, own is not None)]
         promise = f"{script.called(call).split('.')[-2]} is loaded with {KEY}"
         script.require(values and trusts == values, promise, call)
-
-
-def _sets(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
 
 
 def _trusts(script: Script, value: ast.expr, own: bool) -> bool:

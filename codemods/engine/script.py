@@ -242,6 +242,16 @@ class Script:
     def method_calls(self, *methods: str) -> list[ast.Call]:
         return [c for c in self.calls if getattr(c.func, "attr", None) in methods]
 
+    def sets(self, *names: str) -> list[tuple[ast.AST, ast.expr]]:
+        """Where an attribute of one of the names is set, and of what."""
+        out = [
+            (n, n.value)
+            for n in self.nodes
+            if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store) and n.attr in names
+        ]
+        calls = (c for c in self.calls if self.called(c) == "setattr" and len(c.args) > 1)
+        return out + [(c, c.args[0]) for c in calls if string(c.args[1]) in names]
+
     def uses(self, name: str) -> list[ast.expr]:
         """Where an imported thing is used, by whatever name."""
         return [

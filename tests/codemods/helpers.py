@@ -6,7 +6,7 @@ upstream had first and has now, cut into named slots. A row of a table fills one
 nothing but that snippet before and after. ``FINISHED`` is the same script as it should come out,
 written by hand: what ``verify`` has to accept, and, with one slot spoilt, what it has to refuse.
 
-``transforms``, ``refuses``, ``catches``, ``accepts`` and ``unverified`` make a test of a table.
+``Tables`` makes tests of tables: what is transformed, refused, caught, accepted, recorded.
 """
 
 from __future__ import annotations
@@ -463,44 +463,6 @@ def difference(expected: str, text: str) -> str:
     return "\n" + "\n".join(lines)
 
 
-def check_transformed(
-    codemod: ModuleType, rows: dict[str, tuple[str, str]], base: Slots = OLD, name: str = "chatglm"
-) -> None:
-    """Each slot of ``rows`` becomes what stands beside it, whichever line ends the script has.
-
-    Every other byte of the script stays, and every ``verify`` accepts what the whole series makes.
-    """
-    befores, afters = ({slot: row[i] for slot, row in rows.items()} for i in (0, 1))
-    for newline in ("\n", "\r\n"):
-        old, expected = render(base, befores, newline), render(base, afters, newline)
-        text, patch = apply(old, codemod)
-        assert text == expected, difference(expected, text)
-        assert bool(patch.changes) == (text != old), "the record says what changed"
-    verify_all(finish(render(base, befores), name), name)
-
-
-def check_refused(
-    codemod: ModuleType, looked_for: str, nearest: str = "", base: Slots = OLD, **filled: str
-) -> Refusal:
-    """``apply`` refuses, in one line that says what it looked for.
-
-    ``nearest`` are lines of the script: each must stand where the refusal says it does, and no
-    other candidate may be named. A hint goes with ``looked_for``, after `` … ``.
-    """
-    old = render(base, filled)
-    with pytest.raises(Refusal) as caught:
-        apply(old, codemod)
-    error = caught.value
-    looked_for, _, hint = looked_for.partition(" … ")
-    assert looked_for in error.looked_for
-    assert hint in error.hint
-    check_nearest(error, old, nearest)
-    error.patches = ["the-patch"]
-    assert str(error).startswith(f"patch 'the-patch' does not apply: {error.looked_for}")
-    assert "\n" not in str(error)
-    return error
-
-
 def check_nearest(error: Refusal, text: str, nearest: str) -> None:
     lines = [line.strip() for line in text.splitlines()]
     wanted = [line.strip() for line in dedent(nearest).splitlines()]
@@ -512,123 +474,144 @@ def check_nearest(error: Refusal, text: str, nearest: str) -> None:
         assert len(candidate.text) <= 78
 
 
-def check_unverified(
-    codemod: ModuleType, promise: str, *, base: Slots = OLD, **filled: str
-) -> None:
-    """``apply`` has nothing against it, but ``verify`` refuses what the series makes of it."""
-    text = finish(render(base, filled))
-    with pytest.raises(Refusal) as caught:
-        codemod.verify(finished(text))
-    check_promise(caught.value, promise)
-
-
-def check_caught(
-    codemod: ModuleType, promise: str, *, payload: str = PAYLOAD, **spoilt: str
-) -> None:
-    """``verify`` refuses the finished script with a slot spoilt, naming the promise broken.
-
-    What upstream imports is imported still: it stays as long as anything uses it.
-    """
-    text = render(FINISHED, {"imports": OLD["imports"], **spoilt}) + payload
-    with pytest.raises(Refusal) as caught:
-        codemod.verify(finished(text))
-    check_promise(caught.value, promise)
-
-
-def check_promise(error: Refusal, promise: str) -> None:
-    assert promise in error.looked_for
-    assert "\n" not in str(error)
-
-
-# -- a test of each row of a table -------------------------------------------------------------
-
-
 def each(names: str, table: dict[str, object]) -> Callable:
+    """A test of each row of a table."""
     return pytest.mark.parametrize(names, table.values(), ids=table)
 
 
-def transforms(
-    codemod: ModuleType,
-    slot: str,
-    table: dict[str, tuple[str, str] | tuple[str, str, dict]],
-    also: Callable[[Slots], dict] | dict | None = None,
-    bases: tuple[str, ...] = ("old", "new"),
-) -> Callable:
-    """Rows are (before, after), or a third thing: what else changes, or is so, as ``also``."""
+class Tables:
+    """Makes tests of one codemod's tables, whose rows fill a slot of the script, or several by name."""
 
-    @pytest.mark.parametrize("base", bases)
-    @each("row", table)
-    def test(row, base):
-        base = BASES[base]
-        every = also(base) if callable(also) else also or {}
-        rest = row[2] if len(row) > 2 else {}
-        rest = {n: v if isinstance(v, tuple) else (v, v) for n, v in (every | rest).items()}
-        check_transformed(codemod, {**rest, slot: row[:2]}, base)
+    def __init__(self, codemod: ModuleType, slot: str):
+        self.codemod = codemod
+        self.slot = slot
 
-    return test
+    def _filled(self, row: str | Slots, slot: str | None) -> Slots:
+        return {slot or self.slot: row} if isinstance(row, str) else row
 
+    def transformed(
+        self, rows: dict[str, tuple[str, str]], base: Slots = OLD, name: str = "chatglm"
+    ) -> None:
+        """Each slot of ``rows`` becomes what stands beside it, whichever line ends the script has.
 
-def _filled(slot: str, row: object) -> Slots:
-    return {slot: row} if isinstance(row, str) else row
+        Every other byte of the script stays, and every ``verify`` accepts what the series makes.
+        """
+        befores, afters = ({slot: row[i] for slot, row in rows.items()} for i in (0, 1))
+        for newline in ("\n", "\r\n") if base is OLD else ("\n",):
+            old, expected = render(base, befores, newline), render(base, afters, newline)
+            text, patch = apply(old, self.codemod)
+            assert text == expected, difference(expected, text)
+            assert bool(patch.changes) == (text != old), "the record says what changed"
+        verify_all(finish(render(base, befores), name), name)
 
+    def refused(
+        self, looked_for: str, nearest: str = "", base: Slots = OLD, **filled: str
+    ) -> Refusal:
+        """``apply`` refuses, in one line that says what it looked for.
 
-def refuses(
-    codemod: ModuleType,
-    slot: str,
-    table: dict[str, tuple],
-    base: Slots = OLD,
-) -> Callable:
-    """Rows are (what is looked for, the nearest lines, what fills the slot or slots)."""
+        ``nearest`` are lines of the script: each must stand where the refusal says it does, and no
+        other candidate may be named. A hint goes with ``looked_for``, after `` … ``.
+        """
+        old = render(base, filled)
+        with pytest.raises(Refusal) as caught:
+            apply(old, self.codemod)
+        error = caught.value
+        looked_for, _, hint = looked_for.partition(" … ")
+        assert looked_for in error.looked_for
+        assert hint in error.hint
+        check_nearest(error, old, nearest)
+        error.patches = ["the-patch"]
+        assert str(error).startswith(f"patch 'the-patch' does not apply: {error.looked_for}")
+        assert "\n" not in str(error)
+        return error
 
-    @each("row", table)
-    def test(row):
-        looked_for, nearest, filled = row
-        check_refused(codemod, looked_for, nearest, base, **_filled(slot, filled))
+    def not_verified(self, promise: str, text: str) -> None:
+        with pytest.raises(Refusal) as caught:
+            self.codemod.verify(finished(text))
+        assert promise in caught.value.looked_for
+        assert "\n" not in str(caught.value)
 
-    return test
+    def caught(self, promise: str, payload: str = PAYLOAD, **spoilt: str) -> None:
+        """``verify`` refuses the finished script with a slot spoilt, naming the promise broken.
 
+        What upstream imports is imported still: it stays as long as anything uses it.
+        """
+        spoilt = {"imports": OLD["imports"], **spoilt}
+        self.not_verified(promise, render(FINISHED, spoilt) + payload)
 
-def catches(codemod: ModuleType, slot: str, table: dict[str, tuple]) -> Callable:
-    """Rows are (the promise that is broken, what fills the slot or slots of the finished script)."""
+    def transforms(
+        self,
+        table: dict[str, tuple[str, str] | tuple[str, str, dict]],
+        also: Callable[[Slots], dict] | dict | None = None,
+        bases: tuple[str, ...] = ("old", "new"),
+        slot: str | None = None,
+    ) -> Callable:
+        """Rows are (before, after), or a third thing: what else changes, or is so, as ``also``."""
 
-    @each("row", table)
-    def test(row):
-        check_caught(codemod, row[0], **_filled(slot, row[1]))
+        @pytest.mark.parametrize("base", bases)
+        @each("row", table)
+        def test(row, base):
+            base = BASES[base]
+            every = also(base) if callable(also) else also or {}
+            rest = every | (row[2] if len(row) > 2 else {})
+            rest = {n: v if isinstance(v, tuple) else (v, v) for n, v in rest.items()}
+            self.transformed({**rest, slot or self.slot: row[:2]}, base)
 
-    return test
+        return test
 
+    def refuses(
+        self, table: dict[str, tuple], base: Slots = OLD, slot: str | None = None
+    ) -> Callable:
+        """Rows are (what is looked for, the nearest lines, what fills the slots)."""
 
-def unverified(
-    codemod: ModuleType, slot: str, table: dict[str, tuple], base: Slots = OLD
-) -> Callable:
-    """Rows are (the promise that is broken, what fills the slot or slots of upstream's script)."""
+        @each("row", table)
+        def test(row):
+            self.refused(*row[:2], base, **self._filled(row[2], slot))
 
-    @each("row", table)
-    def test(row):
-        check_unverified(codemod, row[0], base=base, **_filled(slot, row[1]))
+        return test
 
-    return test
+    def unverifies(
+        self, table: dict[str, tuple], base: Slots = OLD, slot: str | None = None
+    ) -> Callable:
+        """Rows are (the promise that is broken, what fills the slots of upstream's script).
 
+        ``apply`` has nothing against it.
+        """
 
-def accepts(codemod: ModuleType, slot: str, *rows: str | Slots) -> Callable:
-    """``verify`` accepts the finished script with a slot filled otherwise, but right."""
+        @each("row", table)
+        def test(row):
+            self.not_verified(row[0], finish(render(base, self._filled(row[1], slot))))
 
-    @pytest.mark.parametrize("row", rows)
-    def test(row):
-        codemod.verify(finished(render(FINISHED, _filled(slot, row)) + PAYLOAD))
+        return test
 
-    return test
+    def catches(self, table: dict[str, tuple], slot: str | None = None) -> Callable:
+        """Rows are (the promise that is broken, what fills the slots of the finished script)."""
 
+        @each("row", table)
+        def test(row):
+            self.caught(row[0], **self._filled(row[1], slot))
 
-def records(codemod: ModuleType, before: str | None, **changes: tuple) -> Callable:
-    """What the codemod's record says of OLD and NEW: (kind, where, code), and where the payload is."""
+        return test
 
-    @pytest.mark.parametrize("base", BASES)
-    def test(base):
-        _, patch = apply(render(BASES[base]), codemod)
-        wanted = changes.get(base, changes.get("both", ()))
-        assert [(c.kind, c.where, c.code) for c in patch.changes] == list(wanted)
-        assert getattr(patch.graft_before, "name", None) == before
-        assert all(bool(c.digest) != c.kind.startswith("added") for c in patch.changes)
+    def accepts(self, *rows: str | Slots, slot: str | None = None) -> Callable:
+        """``verify`` accepts the finished script with a slot filled otherwise, but right."""
 
-    return test
+        @pytest.mark.parametrize("row", rows)
+        def test(row):
+            text = render(FINISHED, self._filled(row, slot)) + PAYLOAD
+            self.codemod.verify(finished(text))
+
+        return test
+
+    def records(self, before: str | None, **changes: list[tuple]) -> Callable:
+        """What the record says of OLD and NEW: (kind, where, code), and where the payload is."""
+
+        @pytest.mark.parametrize("base", BASES)
+        def test(base):
+            _, patch = apply(render(BASES[base]), self.codemod)
+            wanted = changes.get(base, changes.get("both", []))
+            assert [(c.kind, c.where, c.code) for c in patch.changes] == wanted
+            assert getattr(patch.graft_before, "name", None) == before
+            assert all(bool(c.digest) != c.kind.startswith("added") for c in patch.changes)
+
+        return test

@@ -5,21 +5,9 @@ from __future__ import annotations
 import pytest
 
 from codemods import pair_encoding
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    OLD,
-    accepts,
-    apply,
-    catches,
-    check_transformed,
-    dedent,
-    each,
-    refuses,
-    render,
-    transforms,
-    unverified,
-)
+from tests.codemods.helpers import BASES, FINISHED, OLD, Tables, apply, dedent, each, render
+
+of = Tables(pair_encoding, "mapping")
 
 ENCODED = "encode_datasets(raw, encode_pair, tokenizer, dargs, targs)"
 
@@ -132,12 +120,9 @@ DEAD = {
           HERE
         """,
 }
-test_what_served_only_the_chunks_goes = transforms(
-    pair_encoding,
-    "mapping",
-    {name: encodes(text) for name, text in DEAD.items()},
-    also=without_size,
-    bases=("old",),
+WHAT_SERVED_ONLY_THE_CHUNKS_GOES = {name: encodes(text) for name, text in DEAD.items()}
+test_what_served_only_the_chunks_goes = of.transforms(
+    WHAT_SERVED_ONLY_THE_CHUNKS_GOES, also=without_size, bases=("old",)
 )
 
 STAYS = {
@@ -212,12 +197,9 @@ STAYS = {
               raise ValueError("no file")
         """,
 }
-test_what_serves_others_stays = transforms(
-    pair_encoding,
-    "mapping",
-    {name: encodes(text) for name, text in STAYS.items()},
-    also=without_size,
-    bases=("old",),
+WHAT_SERVES_OTHERS_STAYS = {name: encodes(text) for name, text in STAYS.items()}
+test_what_serves_others_stays = of.transforms(
+    WHAT_SERVES_OTHERS_STAYS, also=without_size, bases=("old",)
 )
 
 READS = {
@@ -265,12 +247,9 @@ READS = {
         "chunks",
     ),
 }
-test_what_is_read_later_stays_bound = transforms(
-    pair_encoding,
-    "mapping",
-    {name: encodes(*row) for name, row in READS.items()},
-    also=without_size,
-    bases=("old",),
+WHAT_IS_READ_LATER_STAYS_BOUND = {name: encodes(*row) for name, row in READS.items()}
+test_what_is_read_later_stays_bound = of.transforms(
+    WHAT_IS_READ_LATER_STAYS_BOUND, also=without_size, bases=("old",)
 )
 
 
@@ -279,7 +258,7 @@ def test_upstreams_shapes(base):
     # What the rest of main() reads is `chunks` in OLD, and `tokens` and `chunks` in NEW.
     names = {"old": "chunks", "new": "tokens = chunks"}[base]
     mapping = (BASES[base]["mapping"], f"\n{names} = {ENCODED}")
-    check_transformed(pair_encoding, {"mapping": mapping, **without_size(BASES[base])}, BASES[base])
+    of.transformed({"mapping": mapping, **without_size(BASES[base])}, BASES[base])
 
 
 def test_a_long_call_is_broken():
@@ -288,7 +267,7 @@ def test_a_long_call_is_broken():
     read = f"\nif targs.do_eval:\n    print({names[0]}['validation'], 'validation' in {names[1]})"
     call = ENCODED.replace("(", "(\n    ").replace(")", "\n)")
     after = f"\n{names[0]} = {names[1]} = chunks = {call}{read}"
-    check_transformed(pair_encoding, {"mapping": (maps + read, after)})
+    of.transformed({"mapping": (maps + read, after)})
 
 
 MAPPING = {"mapping": (OLD["mapping"], f"\nchunks = {ENCODED}")}
@@ -317,18 +296,18 @@ FIELDS = {
 @each("before, after", FIELDS)
 def test_the_argument_goes(before, after):
     head = "@dataclass\nclass DataOptions:\n    "
-    check_transformed(pair_encoding, {"data_class": (head + before, head + after), **MAPPING})
+    of.transformed({"data_class": (head + before, head + after), **MAPPING})
 
 
 def test_the_argument_goes_by_any_name():
     slots = {n: tuple(t.replace("block_size", "chunk") for t in row) for n, row in
              {**without_size(OLD), **MAPPING}.items()}  # fmt: skip
-    check_transformed(pair_encoding, slots)
+    of.transformed(slots)
 
 
 def test_the_argument_goes_with_what_is_said_of_it():
     said = 'print(dargs.block_size)\nif dargs.block_size > 9:\n    raise ValueError("long")\n'
-    check_transformed(pair_encoding, {"end": (said + "f()", "f()"), **without_size(OLD), **MAPPING})
+    of.transformed({"end": (said + "f()", "f()"), **without_size(OLD), **MAPPING})
 
 
 STILL = {
@@ -342,7 +321,7 @@ STILL = {
 
 @each("rows", STILL)
 def test_the_argument_that_serves_something_else_stays(rows):
-    check_transformed(pair_encoding, {**MAPPING, **{slot: (t, t) for slot, t in rows.items()}})
+    of.transformed({**MAPPING, **{slot: (t, t) for slot, t in rows.items()}})
 
 
 PREPARE = """
@@ -370,7 +349,7 @@ def test_mapped_in_a_function_which_has_names_of_its_own(returned, call):
     after = "def prepare(data, words, options, run):\n" + THERE.format(returned)
     splits = OLD["splits"] if returned == "done" else ""
     rows = {"helper": (before, after), "mapping": (call, call), "splits": (splits, splits)}
-    check_transformed(pair_encoding, {**rows, **without_size(OLD)})
+    of.transformed({**rows, **without_size(OLD)})
 
 
 def test_helpers_at_module_level_go():
@@ -380,7 +359,7 @@ def test_helpers_at_module_level_go():
         "helper": (helper, helper[helper.index("def helper") :]),
         "mapping": (before, f"\nchunks = {ENCODED}"),
     }
-    check_transformed(pair_encoding, {**rows, **without_size(OLD)})
+    of.transformed({**rows, **without_size(OLD)})
 
 
 @pytest.mark.parametrize("base", BASES)
@@ -415,186 +394,154 @@ def between(looked_for: str, line: str, nearest: str | None = None) -> tuple[str
     return looked_for, nearest or line, MAPS.format(line)
 
 
-test_refused = refuses(
-    pair_encoding,
-    "mapping",
-    {
-        "texts are cleaned on the way": (
-            "texts to be tokenised as they are … Do that to the data before",
-            "return tokenizer([t.strip() for t in rows['text']])",
-            "def to_tokens(rows):\n    return tokenizer([t.strip() for t in rows['text']])\n"
-            "chunks = raw.map(to_tokens)",
-        ),
-        "texts go through another package": (
-            "texts to be tokenised as they are",
-            "return tokenizer(clean(rows['text']))",
-            {
-                "imports": f"{OLD['imports']}\nfrom wiki import clean",
-                "mapping": "def to_tokens(rows):\n    return tokenizer(clean(rows['text']))\n"
-                "chunks = raw.map(to_tokens)",
-            },
-        ),
-        "no data is mapped": ("the loaded data to be mapped", "", "chunks = cut(raw)"),
-        "nothing is loaded": (
-            "the loaded data to be mapped",
-            "chunks = raw.map(f)",
-            {"load": "raw = read(dargs.train_file)", "mapping": "chunks = raw.map(f)"},
-        ),
-        "another way to split them": (
-            "the loaded data to be mapped",
-            "chunks = raw['train'].map(f)",
-            "chunks = raw['train'].map(f)",
-        ),
-        "two data sets are": (
-            "one name for the loaded data in main(), not 2 (raw, more)",
-            "raw = load_dataset('a')\nmore = load_dataset('b')\nmore = more.map(tokenizer)",
-            {
-                "load": "raw = load_dataset('a')\nmore = load_dataset('b')",
-                "mapping": "more = more.map(tokenizer)\nchunks = raw.map(tokenizer)",
-            },
-        ),
-        "in two functions": (
-            "the data to be mapped in one function",
-            "return raw.map(len)\nchunks = raw.map(cut)",
-            {
-                "helper": "def to_tokens(raw):\n    return raw.map(len)",
-                "mapping": "tokens = to_tokens(raw)\nchunks = raw.map(cut)",
-            },
-        ),
-        "under the raw data's name": (
-            AS_LOADED,
-            "raw = raw.map(tokenizer)",
-            "raw = raw.map(tokenizer)\nchunks = raw.map(cut)",
-        ),
-        "the raw data is shuffled": between(AS_LOADED, "raw = raw.shuffle()"),
-        "a split is added to it": between(AS_LOADED, "raw['test'] = raw['train']"),
-        "a split is taken out of it": between(AS_LOADED, "raw.pop('test')"),
-        "a split of it is deleted": between(AS_LOADED, "del raw['test']"),
-        "its name is the mapped data's later": (AS_LOADED, "raw = chunks", {"end": "raw = chunks"}),
-        "shuffled at once": (
-            f"(chunks) {FROM_MAP}",
-            "chunks = shuffle(raw.map(tokenizer))",
-            "chunks = shuffle(raw.map(tokenizer))",
-        ),
-        "shuffled on the way": between(
-            f"(tokens, chunks) {FROM_MAP}", "tokens = tokens.shuffle(1)"
-        ),
-        "filtered on the way": (
-            f"(tokens, chunks) {FROM_MAP}",
-            "fewer = tokens.filter(len)",
-            "tokens = raw.map(tokenizer)\nfewer = tokens.filter(len)\nchunks = fewer.map(cut)",
-        ),
-        "handed on the way": between(f"(tokens, chunks) {FROM_MAP}", "tokens = fewer(tokens)"),
-        "filtered within a branch": (
-            f"(chunks) {FROM_MAP}",
-            "chunks = chunks.filter(len)",
-            "with here:\n    chunks = raw.map(tokenizer)\n    if dargs:\n        chunks = chunks.filter(len)",
-        ),
-        "a part of something": (
-            NOTHING_ELSE,
-            "data['all'] = raw.map(tokenizer)",
-            "data['all'] = raw.map(tokenizer)\nchunks = data['all']",
-        ),
-        "returned at once": (
-            NOTHING_ELSE,
-            "return data.map(f)",
-            {"helper": "def work(data):\n    return data.map(f)", "mapping": "chunks = work(raw)"},
-        ),
-        "in a definition": (
-            "this to stand in main() itself, not in a definition",
-            "done = raw.map(tokenizer)",
-            "def work():\n    done = raw.map(tokenizer)\n    return done\nchunks = work()",
-        ),
-        "what is read later is not data alone": (
-            f"only mapped data (chunks){AFTER}",
-            "send(count)",
-            "with here:\n    count = len(raw)\n    chunks = raw.map(tokenizer)\nsend(count)",
-        ),
-        "nobody reads the mapped data": (
-            f"only mapped data (tokens){AFTER}",
-            "tokens = raw.map(tokenizer)",
-            {"mapping": "tokens = raw.map(tokenizer)", "splits": "train_rows = eval_rows = None"},
-        ),
-        "done already": ("the loaded data to be mapped", "", f"chunks = {ENCODED}"),
-    },
-)
+REFUSED = {
+    "no data is mapped": ("the loaded data to be mapped", "", "chunks = cut(raw)"),
+    "nothing is loaded": (
+        "the loaded data to be mapped",
+        "chunks = raw.map(f)",
+        {"load": "raw = read(dargs.train_file)", "mapping": "chunks = raw.map(f)"},
+    ),
+    "another way to split them": (
+        "the loaded data to be mapped",
+        "chunks = raw['train'].map(f)",
+        "chunks = raw['train'].map(f)",
+    ),
+    "two data sets are": (
+        "one name for the loaded data in main(), not 2 (raw, more)",
+        "raw = load_dataset('a')\nmore = load_dataset('b')\nmore = more.map(tokenizer)",
+        {
+            "load": "raw = load_dataset('a')\nmore = load_dataset('b')",
+            "mapping": "more = more.map(tokenizer)\nchunks = raw.map(tokenizer)",
+        },
+    ),
+    "in two functions": (
+        "the data to be mapped in one function",
+        "return raw.map(len)\nchunks = raw.map(cut)",
+        {
+            "helper": "def to_tokens(raw):\n    return raw.map(len)",
+            "mapping": "tokens = to_tokens(raw)\nchunks = raw.map(cut)",
+        },
+    ),
+    "under the raw data's name": (
+        AS_LOADED,
+        "raw = raw.map(tokenizer)",
+        "raw = raw.map(tokenizer)\nchunks = raw.map(cut)",
+    ),
+    "the raw data is shuffled": between(AS_LOADED, "raw = raw.shuffle()"),
+    "a split is added to it": between(AS_LOADED, "raw['test'] = raw['train']"),
+    "a split is taken out of it": between(AS_LOADED, "raw.pop('test')"),
+    "a split of it is deleted": between(AS_LOADED, "del raw['test']"),
+    "its name is the mapped data's later": (AS_LOADED, "raw = chunks", {"end": "raw = chunks"}),
+    "shuffled at once": (
+        f"(chunks) {FROM_MAP}",
+        "chunks = shuffle(raw.map(tokenizer))",
+        "chunks = shuffle(raw.map(tokenizer))",
+    ),
+    "shuffled on the way": between(f"(tokens, chunks) {FROM_MAP}", "tokens = tokens.shuffle(1)"),
+    "filtered on the way": (
+        f"(tokens, chunks) {FROM_MAP}",
+        "fewer = tokens.filter(len)",
+        "tokens = raw.map(tokenizer)\nfewer = tokens.filter(len)\nchunks = fewer.map(cut)",
+    ),
+    "handed on the way": between(f"(tokens, chunks) {FROM_MAP}", "tokens = fewer(tokens)"),
+    "filtered within a branch": (
+        f"(chunks) {FROM_MAP}",
+        "chunks = chunks.filter(len)",
+        "with here:\n    chunks = raw.map(tokenizer)\n    if dargs:\n        chunks = chunks.filter(len)",
+    ),
+    "a part of something": (
+        NOTHING_ELSE,
+        "data['all'] = raw.map(tokenizer)",
+        "data['all'] = raw.map(tokenizer)\nchunks = data['all']",
+    ),
+    "returned at once": (
+        NOTHING_ELSE,
+        "return data.map(f)",
+        {"helper": "def work(data):\n    return data.map(f)", "mapping": "chunks = work(raw)"},
+    ),
+    "in a definition": (
+        "this to stand in main() itself, not in a definition",
+        "done = raw.map(tokenizer)",
+        "def work():\n    done = raw.map(tokenizer)\n    return done\nchunks = work()",
+    ),
+    "what is read later is not data alone": (
+        f"only mapped data (chunks){AFTER}",
+        "send(count)",
+        "with here:\n    count = len(raw)\n    chunks = raw.map(tokenizer)\nsend(count)",
+    ),
+    "nobody reads the mapped data": (
+        f"only mapped data (tokens){AFTER}",
+        "tokens = raw.map(tokenizer)",
+        {"mapping": "tokens = raw.map(tokenizer)", "splits": "train_rows = eval_rows = None"},
+    ),
+    "done already": ("the loaded data to be mapped", "", f"chunks = {ENCODED}"),
+}
+test_refused = of.refuses(REFUSED)
 
 NO_MORE, ONCE = "nothing else maps the data", "chunks is bound once, to the encoded data"
 RAW = "the Trainer's train_dataset is encoded"
-test_verify_refuses = unverified(
-    pair_encoding,
-    "splits",
-    {
-        "bound again later": (ONCE, f"{OLD['splits']}\nchunks = None"),
-        "raw rows": (RAW, "train_rows = raw['train']\neval_rows = chunks['validation']"),
-        "encoded on a condition, used in any case": (
-            "the data is encoded wherever it is used",
-            {"mapping": "if dargs:\n    chunks = raw.map(f)\nelse:\n    send('none')"},
-        ),
-    },
-)
+VERIFY_REFUSES = {
+    "bound again later": (ONCE, f"{OLD['splits']}\nchunks = None"),
+    "raw rows": (RAW, "train_rows = raw['train']\neval_rows = chunks['validation']"),
+    "encoded on a condition, used in any case": (
+        "the data is encoded wherever it is used",
+        {"mapping": "if dargs:\n    chunks = raw.map(f)\nelse:\n    send('none')"},
+    ),
+}
+test_verify_refuses = of.unverifies(VERIFY_REFUSES, slot="splits")
 
 LORA = "model = add_lora(model, tokenizer, stop_ids, margs, targs)\ntrainer = AdapterTrainer(model=model, "
 TWICE, GIVES = (
     "encode_datasets is called once",
     "the raw data is encoded with the series' encode_pair",
 )
-test_verify_catches = catches(
-    pair_encoding,
-    "mapping",
-    {
-        "the tokenizer grows afterwards": (
-            "the tokenizer is complete when the data is encoded",
-            f"chunks = {ENCODED}\ntokenizer.add_special_tokens({{}})",
-        ),
-        "nothing is encoded": (TWICE, "chunks = raw"),
-        "twice": (TWICE, f"chunks = {ENCODED}\ntokens = {ENCODED}"),
-        "only sometimes": (
-            "the data is encoded wherever it is used",
-            f"if targs.do_train:\n    chunks = {ENCODED}",
-        ),
-        "not bound": ("the encoded data is bound to a name", ENCODED),
-        "bound again": (ONCE, f"chunks = {ENCODED}\nprint(chunks)\nchunks = raw"),
-        "bound again by a loop": (ONCE, f"chunks = {ENCODED}\nfor chunks in raw:\n    pass"),
-        "bound before": (ONCE, {"load": f"{FINISHED['load']}\nchunks = raw"}),
-        "the data mapped once more": (NO_MORE, f"chunks = {ENCODED}\nmore = raw.map(len)"),
-        "filtered and mapped": (NO_MORE, f"chunks = {ENCODED}\na = raw.filter(f)\nb = a.map(len)"),
-        "raw rows": (
-            RAW,
-            {"splits": "train_rows = raw['train']\neval_rows = chunks['validation']"},
-        ),
-        "raw rows after all": (RAW, {"splits": f"{OLD['splits']}\ntrain_rows = raw['train']"}),
-        "raw rows at once": (
-            "the Trainer's eval_dataset is encoded",
-            {"trainer": f"{LORA}train_dataset=train_rows, eval_dataset=raw['validation'])"},
-        ),
-        "no train rows": (
-            "the Trainer gets a train_dataset",
-            {"trainer": f"{LORA}eval_dataset=eval_rows)"},
-        ),
-        "no evaluation rows": (
-            "the Trainer gets a eval_dataset",
-            {"trainer": f"{LORA}train_dataset=train_rows)"},
-        ),
-        "the splits are swapped": (
-            "the Trainer's train_dataset is the split 'train'",
-            {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},
-        ),
-        "arguments swapped": (GIVES, f"chunks = {ENCODED.replace('dargs, targs', 'targs, dargs')}"),
-        "another function encodes": (
-            GIVES,
-            f"chunks = {ENCODED.replace('encode_pair', 'encode_prompt')}",
-        ),
-        "with the model": (GIVES, f"chunks = {ENCODED.replace('dargs', 'model, dargs')}"),
-        "before the tokenizer is loaded": (
-            "tokenizer is bound wherever encode_datasets is given it",
-            {"load": f"{FINISHED['load']}\nchunks = {ENCODED}", "mapping": ""},
-        ),
-    },
-)
-test_verify_accepts = accepts(
-    pair_encoding,
-    "mapping",
+VERIFY_CATCHES = {
+    "nothing is encoded": (TWICE, "chunks = raw"),
+    "twice": (TWICE, f"chunks = {ENCODED}\ntokens = {ENCODED}"),
+    "only sometimes": (
+        "the data is encoded wherever it is used",
+        f"if targs.do_train:\n    chunks = {ENCODED}",
+    ),
+    "not bound": ("the encoded data is bound to a name", ENCODED),
+    "bound again": (ONCE, f"chunks = {ENCODED}\nprint(chunks)\nchunks = raw"),
+    "bound again by a loop": (ONCE, f"chunks = {ENCODED}\nfor chunks in raw:\n    pass"),
+    "bound before": (ONCE, {"load": f"{FINISHED['load']}\nchunks = raw"}),
+    "the data mapped once more": (NO_MORE, f"chunks = {ENCODED}\nmore = raw.map(len)"),
+    "filtered and mapped": (NO_MORE, f"chunks = {ENCODED}\na = raw.filter(f)\nb = a.map(len)"),
+    "raw rows": (
+        RAW,
+        {"splits": "train_rows = raw['train']\neval_rows = chunks['validation']"},
+    ),
+    "raw rows after all": (RAW, {"splits": f"{OLD['splits']}\ntrain_rows = raw['train']"}),
+    "raw rows at once": (
+        "the Trainer's eval_dataset is encoded",
+        {"trainer": f"{LORA}train_dataset=train_rows, eval_dataset=raw['validation'])"},
+    ),
+    "no train rows": (
+        "the Trainer gets a train_dataset",
+        {"trainer": f"{LORA}eval_dataset=eval_rows)"},
+    ),
+    "no evaluation rows": (
+        "the Trainer gets a eval_dataset",
+        {"trainer": f"{LORA}train_dataset=train_rows)"},
+    ),
+    "the splits are swapped": (
+        "the Trainer's train_dataset is the split 'train'",
+        {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},
+    ),
+    "arguments swapped": (GIVES, f"chunks = {ENCODED.replace('dargs, targs', 'targs, dargs')}"),
+    "another function encodes": (
+        GIVES,
+        f"chunks = {ENCODED.replace('encode_pair', 'encode_prompt')}",
+    ),
+    "with the model": (GIVES, f"chunks = {ENCODED.replace('dargs', 'model, dargs')}"),
+    "before the tokenizer is loaded": (
+        "tokenizer is bound wherever encode_datasets is given it",
+        {"load": f"{FINISHED['load']}\nchunks = {ENCODED}", "mapping": ""},
+    ),
+}
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
     f"tokens = chunks = {ENCODED}",
     f"chunks = {ENCODED.replace('(raw', '(' + chr(10) + '    raw')}",
     f"chunks = {ENCODED}\nmap(len, [])",

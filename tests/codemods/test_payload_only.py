@@ -5,24 +5,16 @@ from __future__ import annotations
 import pytest
 
 from codemods import payload_only
-from tests.codemods.helpers import (
-    OLD,
-    PAYLOAD,
-    accepts,
-    apply,
-    check_caught,
-    check_transformed,
-    records,
-    refuses,
-    render,
-)
+from tests.codemods.helpers import OLD, PAYLOAD, Tables, apply, render
 
-test_record = records(payload_only, "main")
-test_verify_accepts = accepts(payload_only, "end", OLD["end"])
+of = Tables(payload_only, "end")
+
+test_record = of.records("main")
+test_verify_accepts = of.accepts(OLD["end"])
 
 
 def test_nothing_changes():
-    check_transformed(payload_only, {"end": (OLD["end"], OLD["end"])})
+    of.transformed({"end": (OLD["end"], OLD["end"])})
 
 
 def placed(text: str) -> str:
@@ -49,31 +41,28 @@ def test_what_is_called_from_two_functions_is_main_itself():
     assert placed(render(OLD, {"helper": helper, "trainer": MADE})) == "make"
 
 
-test_refused = refuses(
-    payload_only,
-    "trainer",
-    {
-        "no Trainer": ("found no call of transformers.Trainer", "", "trainer = None"),
-        "made in the module": (
-            "the Trainer to be made in a function",
-            "trainer = Trainer(None)",
-            {"helper": "trainer = Trainer(None)", "trainer": "pass"},
-        ),
-        "made in a method": (
-            "the Trainer to be made in a function",
-            "self.trainer = Trainer(None)",
-            {
-                "helper": "class Job:\n    def make(self):\n        self.trainer = Trainer(None)",
-                "trainer": "trainer = Job().trainer",
-            },
-        ),
-    },
-)
+REFUSED = {
+    "no Trainer": ("found no call of transformers.Trainer", "", "trainer = None"),
+    "made in the module": (
+        "the Trainer to be made in a function",
+        "trainer = Trainer(None)",
+        {"helper": "trainer = Trainer(None)", "trainer": "pass"},
+    ),
+    "made in a method": (
+        "the Trainer to be made in a function",
+        "self.trainer = Trainer(None)",
+        {
+            "helper": "class Job:\n    def make(self):\n        self.trainer = Trainer(None)",
+            "trainer": "trainer = Job().trainer",
+        },
+    ),
+}
+test_refused = of.refuses(REFUSED, slot="trainer")
 
 
 @pytest.mark.parametrize("name", ["encode_prompt", "stop_ids", "lead_ids", "encode_pair"])
 def test_verify_catches(name):
     promise = f"the series says what {name} is"
-    check_caught(payload_only, promise, payload=PAYLOAD.replace(f"def {name}(", "def other("))
+    of.caught(promise, payload=PAYLOAD.replace(f"def {name}(", "def other("))
     inside = PAYLOAD.replace(f"def {name}(", f"class Inside:\n  def {name}(")
-    check_caught(payload_only, promise, payload=inside)
+    of.caught(promise, payload=inside)

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from codemods import preview, process_group
-from tests.codemods.helpers import (
-    FINISHED,
-    OLD,
-    PAYLOAD,
-    accepts,
-    apply,
-    catches,
-    check_transformed,
-    check_unverified,
-    each,
-    finished,
-    records,
-    refuses,
-    render,
-    transforms,
-)
+from tests.codemods.helpers import FINISHED, OLD, PAYLOAD, Tables, apply, each, finished, render
+
+
+def of(codemod):
+    return Tables(codemod, "model")
+
 
 JOIN = "join_process_group(targs)"
 SHOW = "show_preview(raw, encode_pair, tokenizer, dargs, targs)"
@@ -43,9 +31,7 @@ PLACES = {
 
 
 def before(codemod, call):
-    return transforms(
-        codemod,
-        "model",
+    return of(codemod).transforms(
         {name: (text, f"{call}\n{text}") for name, text in PLACES.items()},
         also=lambda base: {"imports": base["imports"] + IMPORTED},
     )
@@ -53,8 +39,8 @@ def before(codemod, call):
 
 test_the_group_is_joined = before(process_group, JOIN)
 test_the_preview_is_shown = before(preview, SHOW)
-test_the_groups_record = records(process_group, "main", both=[("added before", "main", JOIN)])
-test_the_previews_record = records(preview, "main", both=[("added before", "main", SHOW)])
+test_the_groups_record = of(process_group).records("main", both=[("added before", "main", JOIN)])
+test_the_previews_record = of(preview).records("main", both=[("added before", "main", SHOW)])
 
 HELPER = "def load({}):\n    {}return AutoModelForCausalLM.from_pretrained(where)"
 FUNCTIONS = {
@@ -69,14 +55,14 @@ def test_loaded_in_a_function(given, args, call):
     loads = "model = load('there', config, margs, targs)"
     plain = HELPER.format(given, "")
     joined = {"helper": (plain, HELPER.format(given, f"{call}\n    ")), "model": (loads, loads)}
-    check_transformed(process_group, joined)
-    check_transformed(preview, {"helper": (plain, plain), "model": (loads, f"{SHOW}\n{loads}")})
+    of(process_group).transformed(joined)
+    of(preview).transformed({"helper": (plain, plain), "model": (loads, f"{SHOW}\n{loads}")})
 
 
 def test_loaded_in_a_function_that_does_not_know_the_arguments():
     rows = {"helper": (HELPER.format("where, config, margs", ""),) * 2}
     loads = "model = load('there', config, margs)"
-    check_transformed(process_group, {**rows, "model": (loads, f"{JOIN}\n{loads}")})
+    of(process_group).transformed({**rows, "model": (loads, f"{JOIN}\n{loads}")})
 
 
 def test_the_preview_waits_for_its_arguments():
@@ -86,7 +72,7 @@ def test_the_preview_waits_for_its_arguments():
         "tokenizer": ("pass", "pass"),
         "model": (loads.format(""), loads.format(f"{SHOW}\n    ")),
     }
-    check_transformed(preview, rows)
+    of(preview).transformed(rows)
 
 
 def test_the_preview_follows_what_loads_model_and_tokenizer_at_once():
@@ -117,7 +103,7 @@ def test_other_names():
     }
     call = "show_preview(rows_of, encode_pair, words, the_data, run)"
     rows = {slot: (text, text) for slot, text in said.items()}
-    check_transformed(preview, {**rows, "model": (OLD["model"], f"{call}\n{OLD['model']}")})
+    of(preview).transformed({**rows, "model": (OLD["model"], f"{call}\n{OLD['model']}")})
 
 
 NONE = (
@@ -140,16 +126,19 @@ WRONG = {
          "\n\ndef other():\n    return draft(1), draft(2)"},
     ),
 }  # fmt: skip
-test_the_group_is_refused = refuses(process_group, "model", WRONG)
-test_the_preview_is_refused = refuses(preview, "model", WRONG)
+test_the_group_is_refused = of(process_group).refuses(WRONG)
+test_the_preview_is_refused = of(preview).refuses(WRONG)
 
 
-@pytest.mark.parametrize("late", ["load", "tokenizer"])
-def test_verify_catches_what_is_there_only_later(late):
-    """Upstream would have to load the model first; there is no place for a preview then."""
-    promise = f"{OLD[late].partition(' ')[0]} is bound wherever show_preview is given it"
-    check_unverified(preview, promise, **{late: "pass", "model": f"{OLD['model']}\n{OLD[late]}"})
-
+# Upstream would have to load the model first; there is no place for a preview then.
+LATE = {
+    late: (
+        f"{OLD[late].partition(' ')[0]} is bound wherever show_preview is given it",
+        {late: "pass", "model": f"{OLD['model']}\n{OLD[late]}"},
+    )
+    for late in ("load", "tokenizer")
+}
+test_what_is_there_only_later = of(preview).unverifies(LATE)
 
 LOADED = FINISHED["model"].splitlines()[-1]
 WHY = {JOIN: "DeepSpeed knows the ranks", SHOW: "the data may be looked at before any weight"}
@@ -174,7 +163,7 @@ def spoilt(codemod, call, **more):
         "another way before": (why, {"load": f"{draft.replace('pretrained', 'config')}\nraw = dargs.load_files()"}),
     }  # fmt: skip
     table |= {n: (why, f"show_preview({given}, targs)\n{LOADED}") for n, given in more.items()}
-    return catches(codemod, "model", table)
+    return of(codemod).catches(table)
 
 
 test_verify_catches_a_group_not_joined = spoilt(process_group, JOIN)
@@ -191,5 +180,5 @@ RIGHT = [
     f"if margs.config_name:\n    pass\n{SHOW}\n{JOIN}\n{LOADED}",
     f"with here:\n    {SHOW}\n    {JOIN}\n    {LOADED}",
 ]
-test_verify_accepts_the_group = accepts(process_group, "model", *RIGHT)
-test_verify_accepts_the_preview = accepts(preview, "model", *RIGHT)
+test_verify_accepts_the_group = of(process_group).accepts(*RIGHT)
+test_verify_accepts_the_preview = of(preview).accepts(*RIGHT)

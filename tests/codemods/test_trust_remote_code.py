@@ -5,20 +5,9 @@ from __future__ import annotations
 import pytest
 
 from codemods import trust_remote_code
-from tests.codemods.helpers import (
-    FINISHED,
-    NEW,
-    OLD,
-    accepts,
-    catches,
-    check_transformed,
-    check_unverified,
-    each,
-    records,
-    refuses,
-    transforms,
-    unverified,
-)
+from tests.codemods.helpers import FINISHED, NEW, OLD, Tables, each
+
+of = Tables(trust_remote_code, "config")
 
 # OLD with every loading done but for the config's, so that a row shows all that changes.
 REST = {
@@ -127,9 +116,9 @@ STAY = {
     "made by a call of dict": gets(f"rest = dict(revision='main')\n{LOAD[:-1]}, HERE)"),
     "only asked": gets(f"rest = {{'a': 1}}\nprint(rest['a'], rest.get('b'), 'c' in rest)\n{LOAD[:-1]}, HERE)"),
 }  # fmt: skip
-test_calls = transforms(trust_remote_code, "config", CALLS, also=REST, bases=("old",))
-test_dicts = transforms(trust_remote_code, "config", DICTS, also=REST, bases=("old",))
-test_dicts_that_stay = transforms(trust_remote_code, "config", STAY, also=REST, bases=("old",))
+test_calls = of.transforms(CALLS, also=REST, bases=("old",))
+test_dicts = of.transforms(DICTS, also=REST, bases=("old",))
+test_dicts_that_stay = of.transforms(STAY, also=REST, bases=("old",))
 
 SAYS = {
     "inline": f"config = AutoConfig.from_pretrained(margs.config_name, {ARG})",
@@ -137,15 +126,14 @@ SAYS = {
     "in a dict that is filled": f"rest = {{}}\nrest['trust_remote_code'] = True\n{LOAD}",
     "in a dict in the call": "config = AutoConfig.from_pretrained(**{'trust_remote_code': True})",
 }
-test_done_already = transforms(
-    trust_remote_code, "config", {n: (t, t) for n, t in SAYS.items()}, also=DONE, bases=("old",)
-)
+DONE_ALREADY = {n: (t, t) for n, t in SAYS.items()}
+test_done_already = of.transforms(DONE_ALREADY, also=DONE, bases=("old",))
 
 
 def test_loaded_in_functions():
     helper = "def load(m):\n    return AutoConfig.from_pretrained(m.a, HERE), AutoTokenizer.from_pretrained(m.b, HERE)"
     rows = {"config": ("config, tokenizer = load(margs)",) * 2, "tokenizer": ("", "")}
-    check_transformed(trust_remote_code, {"helper": gets(helper), **rows, "model": REST["model"]})
+    of.transformed({"helper": gets(helper), **rows, "model": REST["model"]})
 
 
 HEAD = (
@@ -165,7 +153,7 @@ def test_upstreams_own_argument(text, before):
     slots = ("config", "tokenizer", "model")
     own = {s: (OLD[s], f"{OLD[s][:-1]}, trust_remote_code=margs.trust_remote_code)") for s in slots}
     row = tuple(HEAD + text.replace("HERE", n) for n in (before, "True"))
-    check_transformed(trust_remote_code, {"model_class": row, **own})
+    of.transformed({"model_class": row, **own})
 
 
 DEFAULT = (NEW["model_class"], NEW["model_class"].replace("default=False", "default=True"))
@@ -189,14 +177,11 @@ FORGOTTEN = {
 @each("slot, row", FORGOTTEN)
 def test_upstreams_shape_now(slot, row):
     """Its default changes, and what forgot the argument gets it; loading the data is not touched."""
-    check_transformed(trust_remote_code, {"model_class": DEFAULT, slot: row}, NEW)
+    of.transformed({"model_class": DEFAULT, slot: row}, NEW)
 
 
-test_record = records(
-    trust_remote_code,
-    None,
-    old=[("changed", "main", ARG)] * 3,
-    new=[("changed", "ModelOptions", "True")],
+test_record = of.records(
+    None, old=[("changed", "main", ARG)] * 3, new=[("changed", "ModelOptions", "True")]
 )
 
 TRUE, MAYBE = (
@@ -207,61 +192,58 @@ UNKNOWN = "every ** of this call to be one dict written out in its function … 
 ONLY = "'rest' to be written, filled and unpacked, and nothing else"
 OFF = "config = AutoConfig.from_pretrained('there', trust_remote_code=False)"
 USED = "every use of transformers.AutoConfig to be a call of it"
-test_refused = refuses(
-    trust_remote_code,
-    "config",
-    {
-        "switched off inline": (TRUE, OFF, OFF),
-        "switched off in a dict": (
-            TRUE,
-            "rest = {'trust_remote_code': False}",
-            f"rest = {{'trust_remote_code': False}}\n{LOAD}",
-        ),
-        "said on a condition": (
-            MAYBE,
-            f"{LOAD}\nrest['trust_remote_code'] = True",
-            f"rest = {{}}\nif margs:\n    rest['trust_remote_code'] = True\n{LOAD}",
-        ),
-        "said in one of two dicts": (
-            MAYBE,
-            LOAD,
-            f"rest = {{'trust_remote_code': True}}\nif margs:\n    rest = {{}}\n{LOAD}",
-        ),
-        "a dict handed to a function": (
-            ONLY,
-            f"fill(rest)\n{LOAD}",
-            f"rest = {{}}\nfill(rest)\n{LOAD}",
-        ),
-        "a dict by another name": (
-            ONLY,
-            f"other = rest\n{LOAD}",
-            f"rest = {{}}\nother = rest\n{LOAD}",
-        ),
-        "a dict emptied": (ONLY, f"rest.clear()\n{LOAD}", f"rest = {{}}\nrest.clear()\n{LOAD}"),
-        "a key deleted": (ONLY, f"del rest['a']\n{LOAD}", f"rest = {{}}\ndel rest['a']\n{LOAD}"),
-        "a dict bound by a loop": (UNKNOWN, LOAD, f"for rest in ({{}}, {{'a': 1}}):\n    {LOAD}"),
-        "a dict merged by |=": (UNKNOWN, LOAD, f"rest = {{}}\nrest |= {{'a': 1}}\n{LOAD}"),
-        "a dict made by a function": (UNKNOWN, LOAD, f"rest = make()\n{LOAD}"),
-        "a dict of the module": (UNKNOWN, LOAD, {"helper": "rest = {'a': 1}", "config": LOAD}),
-        "the class by another name": (
-            USED,
-            "Load = AutoConfig",
-            f"Load = AutoConfig\n{OLD['config']}",
-        ),
-        "another method of the class": (
-            USED,
-            "config = AutoConfig.for_model('a')",
-            f"config = AutoConfig.for_model('a')\nif margs:\n    {OLD['config']}",
-        ),
-        "the argument is another group's": (
-            "trust_remote_code to be one of the model arguments",
-            "trust_remote_code: bool = False",
-            {
-                "data_class": "class DataOptions:\n    train_file: str\n    trust_remote_code: bool = False"
-            },
-        ),
-    },
-)
+REFUSED = {
+    "switched off inline": (TRUE, OFF, OFF),
+    "switched off in a dict": (
+        TRUE,
+        "rest = {'trust_remote_code': False}",
+        f"rest = {{'trust_remote_code': False}}\n{LOAD}",
+    ),
+    "said on a condition": (
+        MAYBE,
+        f"{LOAD}\nrest['trust_remote_code'] = True",
+        f"rest = {{}}\nif margs:\n    rest['trust_remote_code'] = True\n{LOAD}",
+    ),
+    "said in one of two dicts": (
+        MAYBE,
+        LOAD,
+        f"rest = {{'trust_remote_code': True}}\nif margs:\n    rest = {{}}\n{LOAD}",
+    ),
+    "a dict handed to a function": (
+        ONLY,
+        f"fill(rest)\n{LOAD}",
+        f"rest = {{}}\nfill(rest)\n{LOAD}",
+    ),
+    "a dict by another name": (
+        ONLY,
+        f"other = rest\n{LOAD}",
+        f"rest = {{}}\nother = rest\n{LOAD}",
+    ),
+    "a dict emptied": (ONLY, f"rest.clear()\n{LOAD}", f"rest = {{}}\nrest.clear()\n{LOAD}"),
+    "a key deleted": (ONLY, f"del rest['a']\n{LOAD}", f"rest = {{}}\ndel rest['a']\n{LOAD}"),
+    "a dict bound by a loop": (UNKNOWN, LOAD, f"for rest in ({{}}, {{'a': 1}}):\n    {LOAD}"),
+    "a dict merged by |=": (UNKNOWN, LOAD, f"rest = {{}}\nrest |= {{'a': 1}}\n{LOAD}"),
+    "a dict made by a function": (UNKNOWN, LOAD, f"rest = make()\n{LOAD}"),
+    "a dict of the module": (UNKNOWN, LOAD, {"helper": "rest = {'a': 1}", "config": LOAD}),
+    "the class by another name": (
+        USED,
+        "Load = AutoConfig",
+        f"Load = AutoConfig\n{OLD['config']}",
+    ),
+    "another method of the class": (
+        USED,
+        "config = AutoConfig.for_model('a')",
+        f"config = AutoConfig.for_model('a')\nif margs:\n    {OLD['config']}",
+    ),
+    "the argument is another group's": (
+        "trust_remote_code to be one of the model arguments",
+        "trust_remote_code: bool = False",
+        {
+            "data_class": "class DataOptions:\n    train_file: str\n    trust_remote_code: bool = False"
+        },
+    ),
+}
+test_refused = of.refuses(REFUSED)
 BAD = {
     "none": "bool",
     "None": "bool = None",
@@ -270,43 +252,43 @@ BAD = {
     "computed": "bool = field(default=not SAFE)",
 }
 ODD = "tokenizer = AutoTokenizer.from_pretrained('x', trust_remote_code=dargs.ok)"
-test_refuses_defaults = refuses(
-    trust_remote_code,
-    "model_class",
-    {
-        **{
-            name: (
-                "the argument trust_remote_code to have a default of True or False",
-                f"trust_remote_code: {default}",
-                f"class ModelOptions:\n    trust_remote_code: {default}\n    model_name_or_path: str",
-            )
-            for name, default in BAD.items()
+REFUSES_DEFAULTS = {
+    **{
+        name: (
+            "the argument trust_remote_code to have a default of True or False",
+            f"trust_remote_code: {default}",
+            f"class ModelOptions:\n    trust_remote_code: {default}\n    model_name_or_path: str",
+        )
+        for name, default in BAD.items()
+    },
+    "something else than it": ("trust_remote_code to be margs.trust_remote_code", ODD, {"tokenizer": ODD}),
+}  # fmt: skip
+test_refuses_defaults = of.refuses(REFUSES_DEFAULTS, base=NEW, slot="model_class")
+
+
+# Upstream's own statement would load the model without its code, whatever the argument says.
+REPLACED = {
+    "by a statement": (
+        "the user's trust_remote_code is not replaced",
+        f"margs.trust_remote_code = False\n{NEW['config']}",
+    ),
+    "by a call": (
+        "the user's trust_remote_code is not replaced",
+        f"setattr(margs, 'trust_remote_code', False)\n{NEW['config']}",
+    ),
+}
+test_what_the_user_says_is_not_replaced = of.unverifies(REPLACED, base=NEW)
+
+
+VERIFY_REFUSES = {
+    "nothing loads the tokenizer that the library's class would": (
+        "AutoTokenizer is loaded",
+        {
+            "tokenizer": "import transformers\ntokenizer = transformers.LlamaTokenizer.from_pretrained(1)"
         },
-        "something else than it": ("trust_remote_code to be margs.trust_remote_code", ODD, {"tokenizer": ODD}),
-    },
-    base=NEW,
-)  # fmt: skip
-
-
-def test_what_the_user_says_is_not_replaced():
-    """Upstream's own statement would load the model without its code, whatever the argument says."""
-    config = f"margs.trust_remote_code = False\n{NEW['config']}"
-    promise = "the user's trust_remote_code is not replaced"
-    check_unverified(trust_remote_code, promise, base=NEW, config=config)
-
-
-test_verify_refuses = unverified(
-    trust_remote_code,
-    "config",
-    {
-        "nothing loads the tokenizer that the library's class would": (
-            "AutoTokenizer is loaded",
-            {
-                "tokenizer": "import transformers\ntokenizer = transformers.LlamaTokenizer.from_pretrained(1)"
-            },
-        ),
-    },
-)
+    ),
+}
+test_verify_refuses = of.unverifies(VERIFY_REFUSES)
 
 MODEL = "class ModelOptions(LoraArguments):\n    model_name_or_path: str\n    trust_remote_code: "
 TRUSTING = f"config = AutoConfig.from_pretrained('x', {ARG})"
@@ -314,41 +296,36 @@ CONFIG, DEFAULTS = (
     "AutoConfig is loaded with trust_remote_code",
     "trust_remote_code defaults to True",
 )
-test_verify_catches = catches(
-    trust_remote_code,
-    "config",
-    {
-        "the config": (CONFIG, OLD["config"]),
-        "the tokenizer": ("AutoTokenizer is loaded with", {"tokenizer": OLD["tokenizer"]}),
-        "the model": ("AutoModel is loaded with", {"model": "model = AutoModel.from_pretrained('x')"}),
-        "the model, from its config": (
-            "AutoModel is loaded with",
-            {"model": FINISHED["model"] + "\nmodel = AutoModel.from_config(config)"},
-        ),
-        "the model, by its old class": ("AutoModelForCausalLM is loaded with", {"model": OLD["model"]}),
-        "one of two": (CONFIG, f"if margs:\n    {TRUSTING}\nelse:\n    {OLD['config']}"),
-        "under another name": (CONFIG, "from transformers import AutoConfig as C\nconfig = C.from_pretrained(1)"),
-        "switched off": (CONFIG, TRUSTING.replace("True", "False")),
-        "1 is not True": (CONFIG, TRUSTING.replace("True", "1")),
-        "a dict without it": (CONFIG, f"rest = {{'revision': 'main'}}\n{LOAD}"),
-        "one of two dicts": (MAYBE, f"rest = {{'trust_remote_code': True}}\nif margs:\n    rest = {{}}\n{LOAD}"),
-        "a dict emptied afterwards": (ONLY, f"rest = {{'trust_remote_code': True}}\nrest.clear()\n{LOAD}"),
-        "an argument that isn't there": (CONFIG, TRUSTING.replace("True", "margs.trust_remote_code")),
-        "another group's argument": (
-            CONFIG,
-            {"model_class": f"{MODEL}bool = True", "config": TRUSTING.replace("True", "dargs.trust_remote_code")},
-        ),
-        "nothing loads the config": ("AutoConfig is loaded", "config = None"),
-        "nothing loads the tokenizer": ("AutoTokenizer is loaded", {"tokenizer": "tokenizer = None"}),
-        "its default is False": (DEFAULTS, {"model_class": f"{MODEL}bool = field(default=False)"}),
-        "it is plainly False": (DEFAULTS, {"model_class": f"{MODEL}bool = False"}),
-        "its default is made": (DEFAULTS, {"model_class": f"{MODEL}bool = field(default_factory=bool)"}),
-        "it has no default": (DEFAULTS, {"model_class": f"{MODEL}bool"}),
-    },
-)  # fmt: skip
-test_verify_accepts = accepts(
-    trust_remote_code,
-    "config",
+VERIFY_CATCHES = {
+    "the config": (CONFIG, OLD["config"]),
+    "the tokenizer": ("AutoTokenizer is loaded with", {"tokenizer": OLD["tokenizer"]}),
+    "the model": ("AutoModel is loaded with", {"model": "model = AutoModel.from_pretrained('x')"}),
+    "the model, from its config": (
+        "AutoModel is loaded with",
+        {"model": FINISHED["model"] + "\nmodel = AutoModel.from_config(config)"},
+    ),
+    "the model, by its old class": ("AutoModelForCausalLM is loaded with", {"model": OLD["model"]}),
+    "one of two": (CONFIG, f"if margs:\n    {TRUSTING}\nelse:\n    {OLD['config']}"),
+    "under another name": (CONFIG, "from transformers import AutoConfig as C\nconfig = C.from_pretrained(1)"),
+    "switched off": (CONFIG, TRUSTING.replace("True", "False")),
+    "1 is not True": (CONFIG, TRUSTING.replace("True", "1")),
+    "a dict without it": (CONFIG, f"rest = {{'revision': 'main'}}\n{LOAD}"),
+    "one of two dicts": (MAYBE, f"rest = {{'trust_remote_code': True}}\nif margs:\n    rest = {{}}\n{LOAD}"),
+    "a dict emptied afterwards": (ONLY, f"rest = {{'trust_remote_code': True}}\nrest.clear()\n{LOAD}"),
+    "an argument that isn't there": (CONFIG, TRUSTING.replace("True", "margs.trust_remote_code")),
+    "another group's argument": (
+        CONFIG,
+        {"model_class": f"{MODEL}bool = True", "config": TRUSTING.replace("True", "dargs.trust_remote_code")},
+    ),
+    "nothing loads the config": ("AutoConfig is loaded", "config = None"),
+    "nothing loads the tokenizer": ("AutoTokenizer is loaded", {"tokenizer": "tokenizer = None"}),
+    "its default is False": (DEFAULTS, {"model_class": f"{MODEL}bool = field(default=False)"}),
+    "it is plainly False": (DEFAULTS, {"model_class": f"{MODEL}bool = False"}),
+    "its default is made": (DEFAULTS, {"model_class": f"{MODEL}bool = field(default_factory=bool)"}),
+    "it has no default": (DEFAULTS, {"model_class": f"{MODEL}bool"}),
+}  # fmt: skip
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
     {"model_class": f"{MODEL}bool = True"},
     {
         "model_class": f"{MODEL}bool = field(default=True)",

@@ -3,16 +3,9 @@
 from __future__ import annotations
 
 from codemods import user_errors
-from tests.codemods.helpers import (
-    OLD,
-    accepts,
-    apply,
-    catches,
-    records,
-    refuses,
-    render,
-    transforms,
-)
+from tests.codemods.helpers import OLD, Tables, apply, render
+
+of = Tables(user_errors, "start")
 
 GUARD = 'if __name__ == "__main__":'
 SPAWN = "def _mp_fn(index):\n    # For xla_spawn (TPUs)\n    main()\n\n\n"
@@ -22,26 +15,21 @@ def runs(text: str) -> tuple[str, str]:
     return text.replace("RUN", "main()"), text.replace("RUN", "run_main(main)")
 
 
-test_transformed = transforms(
-    user_errors,
-    "start",
-    {
-        "as upstream has it": runs(f"{SPAWN}{GUARD}\n    RUN"),
-        "the other way round, with comments": runs(
-            "if '__main__' == __name__:  # go\n    RUN  # so"
-        ),
-        "on one line": runs(f"{GUARD} RUN"),
-        "its result is used": runs(f"{GUARD}\n    import sys\n    sys.exit(RUN)"),
-        "inside something": runs(f"{GUARD}\n    with quiet():\n        RUN"),
-        "two blocks": runs(f"{GUARD}\n    print('hello')\n{GUARD}\n    RUN"),
-        "through a function": (
-            f"def start():\n    return main()\n\n\n{GUARD}\n    start()",
-            f"def start():\n    return main()\n\n\n{GUARD}\n    run_main(start)",
-        ),
-    },
-)
+TRANSFORMED = {
+    "as upstream has it": runs(f"{SPAWN}{GUARD}\n    RUN"),
+    "the other way round, with comments": runs("if '__main__' == __name__:  # go\n    RUN  # so"),
+    "on one line": runs(f"{GUARD} RUN"),
+    "its result is used": runs(f"{GUARD}\n    import sys\n    sys.exit(RUN)"),
+    "inside something": runs(f"{GUARD}\n    with quiet():\n        RUN"),
+    "two blocks": runs(f"{GUARD}\n    print('hello')\n{GUARD}\n    RUN"),
+    "through a function": (
+        f"def start():\n    return main()\n\n\n{GUARD}\n    start()",
+        f"def start():\n    return main()\n\n\n{GUARD}\n    run_main(start)",
+    ),
+}
+test_transformed = of.transforms(TRANSFORMED)
 
-test_record = records(user_errors, "main", both=[("changed", "module", "run_main(main)")])
+test_record = of.records("main", both=[("changed", "module", "run_main(main)")])
 
 
 def test_main_by_another_name():
@@ -66,15 +54,12 @@ REFUSED = {
 }
 INSIDE = (LOOKED_FOR.replace("main", "go", 1), "", f"def go():\n    {GUARD}\n        main()")
 WITH = ("main() to be started without arguments", "main(1)", f"{GUARD}\n    main(1)")
-test_refused = refuses(
-    user_errors,
-    "start",
-    {
-        **{name: (LOOKED_FOR, *row) for name, row in REFUSED.items()},
-        "with arguments": WITH,
-        "in a function only": INSIDE,
-    },
-)
+REFUSED_ROWS = {
+    **{name: (LOOKED_FOR, *row) for name, row in REFUSED.items()},
+    "with arguments": WITH,
+    "in a function only": INSIDE,
+}
+test_refused = of.refuses(REFUSED_ROWS)
 
 CAUGHT = {
     "upstream's": f"{GUARD}\n    main()",
@@ -90,10 +75,9 @@ CAUGHT = {
     "under another test": "if __name__ == '__main':\n    run_main(main)",
 }
 PROMISE = "main() is started through run_main"
-test_verify_catches = catches(user_errors, "start", {n: (PROMISE, s) for n, s in CAUGHT.items()})
-test_verify_accepts = accepts(
-    user_errors,
-    "start",
+VERIFY_CATCHES = {n: (PROMISE, s) for n, s in CAUGHT.items()}
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
     "if '__main__' == __name__:\n    run_main(main)",
     f"{SPAWN}{GUARD}\n    import sys\n    sys.exit(run_main(main))",
 )

@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from codemods import zero3
-from tests.codemods.helpers import (
-    FINISHED,
-    OLD,
-    accepts,
-    catches,
-    check_transformed,
-    records,
-    refuses,
-    transforms,
-    unverified,
-)
+from tests.codemods.helpers import FINISHED, OLD, Tables
+
+of = Tables(zero3, "model")
 
 MORE = "**zero3_model_kwargs(config, margs)"
 LOAD = "model = AutoModelForCausalLM.from_pretrained('there')"
@@ -26,48 +18,45 @@ def gets_more(text: str) -> tuple[str, str]:
     return old, text.replace("HERE", MORE)
 
 
-test_transformed = transforms(
-    zero3,
-    "model",
-    {
-        "one line": gets_more(f"{LOAD[:-1]}, HERE)"),
-        "no arguments": (LOAD.replace("'there'", ""), LOAD.replace("'there'", MORE)),
-        "a comma at the end": (f"{LOAD[:-1]}, a=1, )", f"{LOAD[:-1]}, a=1, {MORE})"),
-        "several lines, comments": gets_more(
-            """
-            model = AutoModelForCausalLM.from_pretrained(  # big
-                "there",  # or here
-                # As it was.
-                config=config,
-                HERE,
-            )
-            """
-        ),
-        "a dict beside it": gets_more(f"rest = {{'dtype': 1}}\n{LOAD[:-1]}, **rest, HERE)"),
-        "a model from its config stays": gets_more(
-            f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    model = AutoModelForCausalLM.from_config(config)"
-        ),
-        "each of two": gets_more(
-            f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"
-        ),
-        "moved at once": gets_more(f"{LOAD[:-1]}, HERE).to('cuda')"),
-    },
-)
+TRANSFORMED = {
+    "one line": gets_more(f"{LOAD[:-1]}, HERE)"),
+    "no arguments": (LOAD.replace("'there'", ""), LOAD.replace("'there'", MORE)),
+    "a comma at the end": (f"{LOAD[:-1]}, a=1, )", f"{LOAD[:-1]}, a=1, {MORE})"),
+    "several lines, comments": gets_more(
+        """
+        model = AutoModelForCausalLM.from_pretrained(  # big
+            "there",  # or here
+            # As it was.
+            config=config,
+            HERE,
+        )
+        """
+    ),
+    "a dict beside it": gets_more(f"rest = {{'dtype': 1}}\n{LOAD[:-1]}, **rest, HERE)"),
+    "a model from its config stays": gets_more(
+        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    model = AutoModelForCausalLM.from_config(config)"
+    ),
+    "each of two": gets_more(
+        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"
+    ),
+    "moved at once": gets_more(f"{LOAD[:-1]}, HERE).to('cuda')"),
+}
+test_transformed = of.transforms(TRANSFORMED)
 
-test_record = records(zero3, "main", both=[("changed", "main", MORE)])
+test_record = of.records("main", both=[("changed", "main", MORE)])
 
 
 def test_the_config_by_another_name():
     config = "shape = AutoConfig.from_pretrained('there')"
     after = f"{LOAD[:-1]}, {MORE.replace('config,', 'shape,')})"
-    check_transformed(zero3, {"model": (LOAD, after), "config": (config, config)})
+    of.transformed({"model": (LOAD, after), "config": (config, config)})
 
 
 def test_loaded_in_a_function_that_calls_them_otherwise():
     helper = "def load(shape, m):\n    return AutoModelForCausalLM.from_pretrained(m.where{})"
     load = "model = load(config, margs)"
     after = helper.format(", **zero3_model_kwargs(shape, m)")
-    check_transformed(zero3, {"helper": (helper.format(""), after), "model": (load, load)})
+    of.transformed({"helper": (helper.format(""), after), "model": (load, load)})
 
 
 OWN = "a model loaded without empty_init of upstream's own"
@@ -75,45 +64,39 @@ ONE = "one name for the model's config in main(), not "
 TWO = "first = AutoConfig.from_pretrained('a')\nconfig = AutoConfig.from_pretrained('b')"
 INIT = f"{LOAD[:-1]}, empty_init=True)"
 HANDED = "config = quiet(AutoConfig.from_pretrained('a'))"
-test_refused = refuses(
-    zero3,
-    "model",
-    {
-        "no config": (
-            f"{ONE}0",
-            f"{OLD['tokenizer']}\n{OLD['model']}",
-            {"config": "config = None"},
-        ),
-        "two configs": (f"{ONE}2 (first, config)", TWO, {"config": TWO}),
-        "a config that is handed on at once": (f"{ONE}0", HANDED, {"config": HANDED}),
-        "upstream says so itself": (OWN, INIT, INIT),
-        "in a dict": (
-            OWN,
-            f"{LOAD[:-1]}, **more)",
-            f"more = {{'empty_init': False}}\n{LOAD[:-1]}, **more)",
-        ),
-        "sometimes": (
-            OWN,
-            f"{LOAD[:-1]}, **more)",
-            f"more = {{}}\nif margs:\n    more['empty_init'] = False\n{LOAD[:-1]}, **more)",
-        ),
-    },
-)
+REFUSED = {
+    "no config": (
+        f"{ONE}0",
+        f"{OLD['tokenizer']}\n{OLD['model']}",
+        {"config": "config = None"},
+    ),
+    "two configs": (f"{ONE}2 (first, config)", TWO, {"config": TWO}),
+    "a config that is handed on at once": (f"{ONE}0", HANDED, {"config": HANDED}),
+    "upstream says so itself": (OWN, INIT, INIT),
+    "in a dict": (
+        OWN,
+        f"{LOAD[:-1]}, **more)",
+        f"more = {{'empty_init': False}}\n{LOAD[:-1]}, **more)",
+    ),
+    "sometimes": (
+        OWN,
+        f"{LOAD[:-1]}, **more)",
+        f"more = {{}}\nif margs:\n    more['empty_init'] = False\n{LOAD[:-1]}, **more)",
+    ),
+}
+test_refused = of.refuses(REFUSED)
 
-test_verify_refuses = unverified(
-    zero3,
-    "model",
-    {
-        "loaded before its config": (
-            "config is bound wherever zero3_model_kwargs is given it",
-            {
-                "tokenizer": f"{OLD['tokenizer']}\n{LOAD}",
-                "config": "print('no config yet')",
-                "model": OLD["config"],
-            },
-        ),
-    },
-)
+VERIFY_REFUSES = {
+    "loaded before its config": (
+        "config is bound wherever zero3_model_kwargs is given it",
+        {
+            "tokenizer": f"{OLD['tokenizer']}\n{LOAD}",
+            "config": "print('no config yet')",
+            "model": OLD["config"],
+        },
+    ),
+}
+test_verify_refuses = of.unverifies(VERIFY_REFUSES)
 
 RIGHT = FINISHED["model"]
 PLAIN = RIGHT.replace(f", {MORE}", "")
@@ -129,18 +112,13 @@ CAUGHT = {
     "no arguments": RIGHT.replace("(config, margs)", "()"),
     "arguments swapped": RIGHT.replace("(config, margs)", "(margs, config)"),
 }
-test_verify_catches = catches(
-    zero3,
-    "model",
-    {
-        **{name: (PROMISE, model) for name, model in CAUGHT.items()},
-        "another's": ("dict written out", RIGHT.replace("zero3_model_kwargs", "model_kwargs")),
-        "nothing loads a model": ("found no call of from_pretrained", "model = None"),
-    },
-)
-test_verify_accepts = accepts(
-    zero3,
-    "model",
+VERIFY_CATCHES = {
+    **{name: (PROMISE, model) for name, model in CAUGHT.items()},
+    "another's": ("dict written out", RIGHT.replace("zero3_model_kwargs", "model_kwargs")),
+    "nothing loads a model": ("found no call of from_pretrained", "model = None"),
+}
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
     RIGHT.replace(MORE, f"**{{'a': 1}}, {MORE}"),
     f"{RIGHT}\nmodel = AutoModel.from_config(config, trust_remote_code=True)",
 )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import libcst as cst
 import pytest
-
 from codemods.engine.anchors import Anchors, dotted, own_nodes
-from codemods.engine.refusal import Refusal
 from codemods.engine.source import Source
+
+from codemods.engine.refusal import Refusal
 from tests.codemods.helpers import BASES, OLD, dedent, render
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import libcst as cst
 import pytest
-
 from codemods.engine.anchors import Anchors
+from codemods.engine.source import Source
+
 from codemods.engine.edits import Edits
 from codemods.engine.patch import Change, Patch
-from codemods.engine.source import Source
 from codemods.engine.syntax import add_argument, expression, statements
 
 TEXT = """\

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-
 from codemods.engine.anchors import Anchors
+from codemods.engine.source import Source
+
 from codemods.engine.edits import Edits
 from codemods.engine.imports import drop_unused, needed
 from codemods.engine.payload import Payload
 from codemods.engine.refusal import Refusal
-from codemods.engine.source import Source
 
 
 def payload(imports, used=(), module="p"):

@@ -7,9 +7,9 @@ import textwrap
 
 import libcst as cst
 import pytest
+from codemods.engine.source import Source, children, fields
 
 from codemods.engine.refusal import Candidate, Refusal
-from codemods.engine.source import Source, children, fields
 from tests.codemods.helpers import BASES, render
 
 STATEMENTS = {
