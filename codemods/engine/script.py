@@ -213,10 +213,8 @@ class Script:
                     first = a.name.partition(".")[0]
                     out[a.asname or first] = a.name if a.asname else first
             elif isinstance(node, ast.ImportFrom):
-                module = "." * node.level + (node.module or "")
-                out.update(
-                    {a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names}
-                )
+                module = "." * node.level + (f"{node.module}." if node.module else "")
+                out.update({a.asname or a.name: whole_name(module + a.name) for a in node.names})
         return out
 
     def qualified(self, node: ast.AST) -> str:
