@@ -466,7 +466,7 @@ class Script:
 
     def given(self, call: ast.Call, name: str) -> list[tuple[ast.AST, ast.expr]]:
         """As ``keyword``, for what decides: Refusal when only some runs give the call its ``name``."""
-        found, around = self.keyword(call, name), [*self.around(call)]
+        found, around = self.keyword(call, name), [None, *self.around(call)]
         dicts = [dotted(k.value) for k in call.keywords if k.arg is None]
         bound = [b for d in dicts if (b := self.bindings(d, self.scope(call)))]
         fills = [h for h, _ in found if not self.inside(h, *(n for b in bound for n in b))]
