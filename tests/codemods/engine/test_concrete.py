@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+
 import libcst as cst
 import pytest
 

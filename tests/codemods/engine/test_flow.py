@@ -17,7 +17,10 @@ BOUND = {
     "in the other branch": ("if a:\n    x = 1\nelse:\n    f(x)", False),
     "in the branch": ("if a:\n    x = 1\n    f(x)", True),
     "or the run ends": ("if a:\n    x = 1\nelse:\n    raise b\nf(x)", True),
-    "in a chain of branches": ("if a:\n    x = 1\nelif b:\n    x = 2\nelse:\n    x = 3\nf(x)", True),
+    "in a chain of branches": (
+        "if a:\n    x = 1\nelif b:\n    x = 2\nelse:\n    x = 3\nf(x)",
+        True,
+    ),
     "in a with": ("with a:\n    x = 1\nf(x)", True),
     "by a with": ("with a as x:\n    f(x)", True),
     "by a loop": ("for x in a:\n    pass\nf(x)", True),
@@ -42,7 +45,9 @@ def test_is_bound(end, holds):
     assert is_bound(s, "x", call) is holds
 
 
-@pytest.mark.parametrize("helper", ["def f(a, *, x=1):\n    x", "x = 1\ny = x", "def f(**x):\n    x"])
+@pytest.mark.parametrize(
+    "helper", ["def f(a, *, x=1):\n    x", "x = 1\ny = x", "def f(**x):\n    x"]
+)
 def test_parameters_and_names_of_the_module_are_bound(helper):
     s = Script(helper)
     assert is_bound(s, "x", s.reads["x"][0])

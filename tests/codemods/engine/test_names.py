@@ -8,7 +8,16 @@ from codemods.engine.refusal import Refusal
 from codemods.engine.script import Script
 from tests.codemods.helpers import BASES, OLD, each, render
 
-ROLES = ("model_args", "data_args", "training_args", "config", "tokenizer", "model", "data", "trainer")
+ROLES = (
+    "model_args",
+    "data_args",
+    "training_args",
+    "config",
+    "tokenizer",
+    "model",
+    "data",
+    "trainer",
+)
 
 
 def script(**filled):
@@ -97,7 +106,10 @@ def test_a_name_that_stays_what_it_is(role, filled):
 OTHERS = {
     "a value": ("tokenizer", "tokenizer = 'a'"),
     "a function": ("tokenizer", "def tokenizer(text): pass"),
-    "a function's, of main()'s name": ("tokenizer", "def f():\n    nonlocal tokenizer\n    tokenizer = 1"),
+    "a function's, of main()'s name": (
+        "tokenizer",
+        "def f():\n    nonlocal tokenizer\n    tokenizer = 1",
+    ),
     "a loop's": ("tokenizer", "for tokenizer in (): pass"),
     "an import": ("tokenizer", "import tokenizer"),
     "another model": ("model", "model = load('b')"),
@@ -116,8 +128,16 @@ def test_a_name_for_other_things_too_is_refused(role, end):
 FLOWS = {
     "a parameter": ("def f(net, words): pass", "f(model, tokenizer)", "net words"),
     "by keyword": ("def f(words, net): pass", "f(net=model, words=tokenizer)", "net words"),
-    "of a function it calls": ("def g(net): pass\ndef f(a, words):\n    g(a)", "f(model, tokenizer)", "a words"),
-    "what it makes": ("def f(words):\n    net = AutoModelForCausalLM.from_pretrained(1)", "f(tokenizer)", "net words"),
+    "of a function it calls": (
+        "def g(net): pass\ndef f(a, words):\n    g(a)",
+        "f(model, tokenizer)",
+        "a words",
+    ),
+    "what it makes": (
+        "def f(words):\n    net = AutoModelForCausalLM.from_pretrained(1)",
+        "f(tokenizer)",
+        "net words",
+    ),
     "what another returns": (
         "def g():\n    return AutoModelForCausalLM.from_pretrained(1), AutoTokenizer.from_pretrained(1)\n"
         "def f():\n    net, words = g()",

@@ -176,7 +176,13 @@ def test_reads(text, count):
     assert len(Script(text).reads.get("x", ())) == count
 
 
-ROOTS = {"a.map()": "a", "a.map().map()": "a", "a.b.map()": "a.b", "a.map().filter()": "", "f()": ""}
+ROOTS = {
+    "a.map()": "a",
+    "a.map().map()": "a",
+    "a.b.map()": "a.b",
+    "a.map().filter()": "",
+    "f()": "",
+}
 
 
 @pytest.mark.parametrize(("text", "root"), ROOTS.items())
@@ -207,7 +213,13 @@ def f():
 def test_places():
     s = Script(TEXT)
     found = {n.id: n for n in s.nodes if isinstance(n, ast.Name)}
-    wanted = {"B": ("C", 3, 8), "x": ("C", 5, 5), "y": ("C.m", 8, 8), "z": ("f.g", 11, 11), "w": ("f.g", 11, 12)}
+    wanted = {
+        "B": ("C", 3, 8),
+        "x": ("C", 5, 5),
+        "y": ("C.m", 8, 8),
+        "z": ("f.g", 11, 11),
+        "w": ("f.g", 11, 12),
+    }
     assert {n: (s.where(found[n]), *s.lines(found[n])) for n in wanted} == wanted
     assert s.scope(found["z"]).name == "f"
     assert s.scope(s.functions["f"]) is None
