@@ -198,7 +198,7 @@ class Names:
 
 
 def _is_place(place: object, role: tuple) -> bool:
-    return isinstance(place, int) and -len(role) <= place < len(role)
+    return isinstance(place, int) and 0 <= place < len(role)
 
 
 def _parameters(function: ast.FunctionDef, call: ast.Call) -> list[tuple[str, ast.expr]]:

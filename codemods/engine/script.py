@@ -110,8 +110,8 @@ def _imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
                 first = a.name.partition(".")[0]
                 out[a.asname or first] = a.name if a.asname else first
         elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            out.update({a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names})
+            module = "." * node.level + (f"{node.module}." if node.module else "")
+            out.update({a.asname or a.name: whole_name(module + a.name) for a in node.names})
     return out
 
 
@@ -475,7 +475,7 @@ class Script:
 
     def given(self, call: ast.Call, name: str) -> list[tuple[ast.AST, ast.expr]]:
         """As ``keyword``, for what decides: Refusal when only some runs give the call its ``name``."""
-        found, around = self.keyword(call, name), [*self.around(call)]
+        found, around = self.keyword(call, name), [None, *self.around(call)]
         dicts = [dotted(k.value) for k in call.keywords if k.arg is None]
         bound = [b for d in dicts if (b := self.bindings(d, self.scope(call)))]
         fills = [h for h, _ in found if not self.inside(h, *(n for b in bound for n in b))]

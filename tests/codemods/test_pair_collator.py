@@ -25,7 +25,7 @@ def replaced(text: str, old: str) -> tuple[str, str]:
 
 
 TRANSFORMED = {
-    "given": trainer(", data_collator=plain", f", {GIVEN}"),
+    "given": trainer(", data_collator=default_data_collator", f", {GIVEN}"),
     "given over several lines, with comments": replaced(
         f"""
         trainer = Trainer(  # at last
@@ -37,19 +37,22 @@ TRANSFORMED = {
         """,
         "default_data_collator",
     ),
-    "given as an expression": trainer(", data_collator=(\n    a if b else c\n)", f", {GIVEN}"),
+    "given as an expression": trainer(
+        ", data_collator=(\n    default_data_collator if b else None\n)", f", {GIVEN}"
+    ),
     "in a dict": replaced(
         f'rest = {{"data_collator": HERE, "tokenizer": 1}}\ntrainer = Trainer({REST}, **rest)',
-        "plain",
+        "default_data_collator",
     ),
     "in a dict in the call": trainer(
         ", **{'data_collator': None}", f", **{{'data_collator': {OURS}}}"
     ),
     "in a call of dict": replaced(
-        f"trainer = Trainer(**dict({REST}, data_collator=HERE))", "plain"
+        f"trainer = Trainer(**dict({REST}, data_collator=HERE))", "default_data_collator"
     ),
     "in a dict that is filled": replaced(
-        f"rest = {{}}\nrest['data_collator'] = HERE\ntrainer = Trainer({REST}, **rest)", "plain"
+        f"rest = {{}}\nrest['data_collator'] = HERE\ntrainer = Trainer({REST}, **rest)",
+        "default_data_collator",
     ),
     "not given, one line": trainer("", f", {GIVEN}"),
     "not given, one line, a comma at its end": trainer(",", f", {GIVEN}"),
@@ -100,8 +103,14 @@ REFUSED = {
     ),
     "given on a condition": (
         "data_collator to be given to this call always or never",
-        "trainer = Trainer(model, **more)\nmore['data_collator'] = plain",
-        "more = {}\nif dargs:\n    more['data_collator'] = plain\ntrainer = Trainer(model, **more)",
+        "trainer = Trainer(model, **more)\nmore['data_collator'] = default_data_collator",
+        "more = {}\nif dargs:\n    more['data_collator'] = default_data_collator\ntrainer = Trainer(model, **more)",
+    ),
+    "one of upstream's own": (
+        "a data_collator of transformers' own … What it does besides padding would be lost",
+        "trainer = Trainer(model=model, data_collator=mix)",
+        "def mix(rows):\n    return shuffled(rows)\n"
+        "trainer = Trainer(model=model, data_collator=mix)",
     ),
     "by position": (
         "the Trainer's data_collator to be given by name … Only the model and its arguments",

@@ -395,6 +395,21 @@ def between(looked_for: str, line: str, nearest: str | None = None) -> tuple[str
 
 
 REFUSED = {
+    "texts are cleaned on the way": (
+        "texts to be tokenised as they are … Do that to the data before",
+        "return tokenizer([t.strip() for t in rows['text']])",
+        "def to_tokens(rows):\n    return tokenizer([t.strip() for t in rows['text']])\n"
+        "chunks = raw.map(to_tokens)",
+    ),
+    "texts go through another package": (
+        "texts to be tokenised as they are",
+        "return tokenizer(clean(rows['text']))",
+        {
+            "imports": f"{OLD['imports']}\nfrom wiki import clean",
+            "mapping": "def to_tokens(rows):\n    return tokenizer(clean(rows['text']))\n"
+            "chunks = raw.map(to_tokens)",
+        },
+    ),
     "no data is mapped": ("the loaded data to be mapped", "", "chunks = cut(raw)"),
     "nothing is loaded": (
         "the loaded data to be mapped",
@@ -496,6 +511,10 @@ TWICE, GIVES = (
     "the raw data is encoded with the series' encode_pair",
 )
 VERIFY_CATCHES = {
+    "the tokenizer grows afterwards": (
+        "the tokenizer is complete when the data is encoded",
+        f"chunks = {ENCODED}\ntokenizer.add_special_tokens({{}})",
+    ),
     "nothing is encoded": (TWICE, "chunks = raw"),
     "twice": (TWICE, f"chunks = {ENCODED}\ntokens = {ENCODED}"),
     "only sometimes": (

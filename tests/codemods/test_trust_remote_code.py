@@ -147,6 +147,16 @@ FIELDS = {
 }
 
 
+DEFAULT = (NEW["model_class"], NEW["model_class"].replace("default=False", "default=True"))
+
+
+def test_a_decorated_class():
+    """A decorator's calls come before the class's, and none of them is another's."""
+    head = "@register(a(), b=c(default=False))\n@dataclass(kw_only=field(default=False))\n"
+    row = tuple(n.replace("@dataclass\n", head) for n in DEFAULT)
+    of.transformed({"model_class": row}, NEW)
+
+
 @pytest.mark.parametrize("before", ["False", "True"])
 @each("text", FIELDS)
 def test_upstreams_own_argument(text, before):
@@ -156,7 +166,6 @@ def test_upstreams_own_argument(text, before):
     of.transformed({"model_class": row, **own})
 
 
-DEFAULT = (NEW["model_class"], NEW["model_class"].replace("default=False", "default=True"))
 OWN = "trust_remote_code=margs.trust_remote_code"
 FORGOTTEN = {
     "as it is": ("config", (NEW["config"],) * 2),
