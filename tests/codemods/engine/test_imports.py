@@ -171,7 +171,6 @@ CLASHES = {
     ),
     "another name": ({"a": ("b", "a")}, "from b import c as a\n", "clashes with upstream's (b.c)"),
     "a module of that name": ({"a": ("b", "a")}, "import a\n", "clashes with upstream's (a)"),
-    "in a function": ({"a": ("a", None)}, "def f():\n    from b import a\n", "upstream's (b.a)"),
 }
 
 
