@@ -1,6 +1,6 @@
 """``python -m tests.fuzz --examples 10000``: drift nobody has seen yet, by the thousand.
 
-Every example mutates one script and runs the series on it. The tool must work, as the oracle sees
+Every example mutates one script and runs the series on it. The tool must work, as the judge sees
 it, or refuse; a wrong script or a crash ends up in ``--out`` and makes the exit status 1.
 """
 

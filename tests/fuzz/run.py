@@ -1,4 +1,4 @@
-"""One example: mutate a text, run the tool on it, let the oracle judge."""
+"""One example: mutate a text, run the tool on it, let the judge look at it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from random import Random
 
 from codemods.engine.refusal import Refusal
 from tests.fuzz import mutations
-from tests.fuzz.oracle import Judge
+from tests.fuzz.judge import Judge
 from tools.errors import UserError
 from tools.regenerate import series as all_series
 from tools.regenerate.transform import transform
@@ -36,7 +36,7 @@ def upstream_of(text: str) -> Upstream:
 
 
 def outcome(text: str, name: str = "chatglm") -> Outcome:
-    """What the tool makes of a script, and what the oracle thinks of it, in one series."""
+    """What the tool makes of a script, and what the judge thinks of it, in one series."""
     try:
         generated = transform(upstream_of(text), series(name)).text
     except Refusal as refusal:
