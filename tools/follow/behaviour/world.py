@@ -89,11 +89,15 @@ class World:
         def concatenated(parts: Any, *rest: Any, **options: Any) -> Data:
             return Data(rec, f"concatenated({rec.label([parts, rest, options])})")
 
-        def made(*args: Any, **kwargs: Any) -> Data:
-            rec.note("a data set is made", args, kwargs)
-            return Data(rec, rec.name("made"))
+        def maker(how: str) -> Any:
+            def made(*args: Any, **kwargs: Any) -> Data:
+                rec.note(f"Dataset.{how}", args, kwargs)
+                return Data(rec, rec.name("made"))
 
-        makers = {f"from_{what}": made for what in ("generator", "dict", "list", "pandas")}
+            return made
+
+        hows = [f"from_{what}" for what in ("generator", "dict", "list", "pandas")]
+        makers = {how: maker(how) for how in hows}
         joins = dict.fromkeys(("concatenate_datasets", "interleave_datasets"), concatenated)
         data = type("Dataset", (Data,), makers)
         loaders = {how: loads(how) for how in ("load_dataset", "load_from_disk")}
