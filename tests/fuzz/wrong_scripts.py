@@ -194,12 +194,6 @@ WRONG = [
         id="upstream's choice of logits",
     ),
     pytest.param(
-        r"( = AdapterTrainer\()",
-        r"\1optimizers=(torch.optim.AdamW(<model>.parameters()), None), ",
-        "touched between add_lora and the Trainer",
-        id="an optimizer made between",
-    ),
-    pytest.param(
         r"(\n    <model> = add_lora.*\n)((?:.*\n)*?.* = AdapterTrainer\()",
         r"\n    made = torch.optim.AdamW(<model>.parameters())\n\1\2optimizers=(made, None), ",
         "optimizers is of the model without LoRA",
