@@ -28,12 +28,15 @@ several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one
 COMMON = $(call option,--repo,TRANSFORMERS_REPO) $(call option,--series,SERIES) $(call option,--out,OUT)
 # A bump is of all series that follow upstream, unless SERIES was said.
 ONE_SERIES = $(if $(filter-out file,$(origin SERIES)),$(call option,--series,SERIES))
+# The stacks' tests side by side, since one's use one core; what each prints stays in one piece.
+AT_ONCE = $(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
 FILE = $(call option,--upstream-file,UPSTREAM_FILE)
 REF = $(call option,--ref,TRANSFORMERS_REF) $(if $(value REFRESH),--refresh)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo regenerate check diff review sweep bump watch generated-diff locks test hermetic \
-	payload smoke smoke-release fuzz bench matrix lint actionlint format clean
+	payload smoke smoke-release fuzz bench matrix lint actionlint format clean \
+	$(STACKS:%=payload-%) $(STACKS:%=smoke-%)
 .SUFFIXES:
 
 help: ## Show this list
@@ -83,13 +86,18 @@ hermetic: .venv/dev ## The tool's own tests, without torch
 	$(PY) -m pytest -q -n auto --ignore=tests/payload --ignore=tests/smoke tests
 
 payload: $(STACKS:%=.venv-%/done) .venv-v5.0.0/trl ## Unit tests of the code that is grafted, on both stacks
-	$(foreach stack,$(STACKS),.venv-$(stack)/bin/python -m pytest -q tests/payload &&) true
+	@$(AT_ONCE) $(STACKS:%=payload-%)
+
+$(STACKS:%=payload-%): payload-%:
+	.venv-$*/bin/python -m pytest -q --durations=5 tests/payload
 
 smoke: .venv/dev $(STACKS:%=.venv-%/done) .venv-v5.0.0/serve ## Train for real on both stacks (FULL=1: the long form too)
-	$(foreach stack,$(STACKS),\
-	$(PY) -m tests.smoke.prepare $(REF_$(stack)) build/smoke/$(stack) && \
-	SMOKE_SCRIPT=build/smoke/$(stack)/run_clm_lora.py .venv-$(stack)/bin/python -m pytest -q --durations=5 \
-	$(if $(FULL),,-m "not long") tests/smoke &&) true
+	@$(AT_ONCE) $(STACKS:%=smoke-%)
+
+$(STACKS:%=smoke-%): smoke-%:
+	$(PY) -m tests.smoke.prepare $(REF_$*) build/smoke/$*
+	SMOKE_SCRIPT=build/smoke/$*/run_clm_lora.py .venv-$*/bin/python -m pytest -q --durations=5 \
+	$(if $(FULL),,-m "not long") tests/smoke
 
 smoke-release: .venv/dev ## Short smoke run at TRANSFORMERS_REF, on that release of transformers
 	@$(if $(value TRANSFORMERS_REF),,echo "error: say which release: TRANSFORMERS_REF=vX.Y.Z" >&2; exit 1;) \

@@ -143,7 +143,7 @@ def swapped(script: ModuleType, rival: str, around=contextlib.nullcontext) -> It
     ours = script.encode_datasets
     if rival == "recipe":
 
-        def encode(raw, encode_pair, tokenizer, model, data_args, training_args):
+        def encode(raw, encode_pair, tokenizer, data_args, training_args):
             files = {"train": data_args.train_file}
             rows = datasets.load_dataset("json", data_files=files, split="train")
             rows = rows.select(range(min(data_args.max_train_samples, len(rows))))

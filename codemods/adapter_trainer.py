@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
-
 from .engine.patch import Patch
 from .engine.script import Script, dotted
 
+TRAINER = "AdapterTrainer"
 # What the Trainer is given once, and the other patches vouch for.
 GIVEN = (
     "model",
@@ -25,27 +24,24 @@ GIVEN = (
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    patch.graft(before=a.main)
-    patch.replace(
-        a.trainer_call.func, cst.Name("AdapterTrainer"), "the Trainer saves the adapter only"
-    )
+    script = patch.script
+    patch.graft(before=script.main)
+    script.name("trainer", script.scope(script.trainer_call))
+    patch.replace(script.trainer_call.func, TRAINER, "the Trainer saves the adapter only")
 
 
 def verify(script: Script) -> None:
-    trainer = script.aliases(script.assigned(script.one_call("AdapterTrainer")))
-    later = [
-        n
-        for n in script.main_nodes
-        if isinstance(n, ast.Attribute)
-        and isinstance(n.ctx, ast.Store)
-        and n.attr in GIVEN
-        and dotted(n.value) in trainer
-    ]
+    later = [n for n in script.nodes if _sets(n) in GIVEN and _is_trainer(script, n)]
     script.require(not later, "nothing replaces what the Trainer was given", *later)
-    plain = script.calls("Trainer", script.main)
+    plain = [c for c in script.calls if script.called(c).split(".")[-1] == "Trainer"]
     script.require(not plain, "no other Trainer is made", *plain)
-    known = "AdapterTrainer" in script.classes
-    script.require(
-        known and "Trainer" in script.bases("AdapterTrainer"), "AdapterTrainer is a Trainer"
-    )
+    known = TRAINER in script.classes
+    script.require(known and "Trainer" in script.bases(TRAINER), f"{TRAINER} is a Trainer")
+
+
+def _sets(node: ast.AST) -> str:
+    return node.attr if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) else ""
+
+
+def _is_trainer(script: Script, node: ast.Attribute) -> bool:
+    return "trainer" in script.names.roles(dotted(node.value), script.scope(node))

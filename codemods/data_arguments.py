@@ -12,50 +12,32 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
-
 from .engine.patch import Patch
-from .engine.script import Script
-from .engine.syntax import add_base
+from .engine.script import Script, binds
 
 BASE = "PromptResponseArguments"
+CHECKS = "__post_init__"
+CALL = f"super().{CHECKS}()"
 
 
 def apply(patch: Patch) -> None:
-    cls = patch.anchors.data_class
-    patch.graft(before=patch.anchors.first_argument_class)
-    patch.change(cls.name, lambda n: n, "the data arguments get a base class", f"({BASE})")
-    patch.edits.update(cls, add_base(BASE))
-    plain = [n for n in cls.body.body if isinstance(n, cst.FunctionDef)]
-    bound = set().union(*(patch.anchors.bound(n) for n in cls.body.body if n not in plain))
-    if "__post_init__" in bound:
-        raise patch.refuse("__post_init__ to be a method of the data arguments", [cls])
-    for node in plain:
-        if node.name.value == "__post_init__":
-            steps = node.body.body
-            if not isinstance(node.body, cst.IndentedBlock):
-                raise patch.refuse("a __post_init__ with a block of statements", [node])
-            call = "super().__post_init__()"
-            patch.insert_before(steps[0], call, "the base class checks its arguments first")
+    cls = patch.script.data_class
+    patch.graft(before=patch.script.first_argument_class)
+    patch.add_base(cls, BASE, "the data arguments get a base class")
+    for node in _checks(patch.script, cls):
+        if not isinstance(node, ast.FunctionDef) or node not in cls.body:
+            raise patch.refuse(f"{CHECKS} to be a method of the data arguments", [node])
+        patch.insert_before(node.body[0], CALL, "the base class checks its arguments first")
+
+
+def _checks(script: Script, cls: ast.ClassDef) -> list[ast.AST]:
+    """What binds ``__post_init__`` in the class."""
+    return [n for n in script.own(*cls.body) if CHECKS in binds(n)]
 
 
 def verify(script: Script) -> None:
-    name = script.argument_class("train_file")
-    script.require(BASE in script.bases(name), f"{name} has the base class {BASE}")
-    body = script.classes[name].body
-    own = [n for n in body if getattr(n, "name", "") == "__post_init__"]
-    named = [
-        n
-        for n in body
-        if not isinstance(n, ast.FunctionDef)
-        for m in ast.walk(n)
-        if isinstance(m, ast.Name) and m.id == "__post_init__"
-    ]
-    script.require(not named, "the base class's checks run before upstream's", *named)
-    for method in own:
-        script.require(
-            script.text.splitlines()[method.body[0].lineno - 1].strip()
-            == "super().__post_init__()",
-            "the base class's checks run before upstream's",
-            method,
-        )
+    cls = script.data_class
+    script.require(BASE in script.bases(cls.name), f"{cls.name} has the base class {BASE}")
+    for method in _checks(script, cls):
+        first = ast.unparse(getattr(method, "body", [method])[0])
+        script.require(first == CALL, "the base class's checks run before upstream's", method)

@@ -14,36 +14,40 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
-
+from .engine.flow import is_bound
 from .engine.patch import Patch
-from .engine.script import Script, dotted
-from .engine.syntax import add_element, expression, string
+from .engine.script import Script, dotted, string
+from .engine.syntax import add_element
 
 ENDINGS = {"csv", "json"}
 MORE = "*DATA_FILE_ENDINGS"
 FILES = "data_files"
 BEFORE_FILES = 3  # arguments that load_dataset takes before them
-READER = "PromptResponseArguments"  # whose load_files hands on files that have types of their own
-DISPLAYS = (cst.List, cst.Tuple, cst.Set)
+READERS = (None, "csv", "json", "text", "parquet", "arrow")  # None: told by a file's name
+READER = "load_files"
+LOAD = "datasets.load_dataset"
+DISPLAYS = (ast.List, ast.Tuple, ast.Set)
 
 
 def apply(patch: Patch) -> None:
-    patch.graft(before=patch.anchors.first_argument_class)
+    patch.graft(before=patch.script.first_argument_class)
     _accept(patch)
     _read(patch)
 
 
 def _accept(patch: Patch) -> None:
     """The endings that the data arguments accept get those that are read here."""
-    a, source = patch.anchors, patch.source
-    methods = [n for n in a.data_class.body.body if isinstance(n, cst.FunctionDef)]
-    inside = [n for m in methods for n in source.below(m)]
+    script = patch.script
+    methods = [n for n in script.data_class.body if isinstance(n, ast.FunctionDef)]
+    inside = sorted(
+        (n for m in methods for n in ast.walk(m) if hasattr(n, "lineno")),
+        key=lambda n: (n.lineno, n.col_offset),
+    )
     lists = [n for n in inside if isinstance(n, DISPLAYS) and _strings(n) >= ENDINGS]
-    lists = [n for n in lists if _is_looked_up_in(source.parent(n))]
+    lists = [n for n in lists if _is_looked_up_in(script.parent(n))]
     for listed in lists:
         patch.change(listed, add_element(MORE), "more kinds of files are accepted", MORE)
-    known = {id(e.value) for listed in lists for e in listed.elements}
+    known = {id(e) for listed in lists for e in listed.elts}
     others = [n for n in inside if string(n) in ("json", ".json") and id(n) not in known]
     if others:
         raise patch.refuse(
@@ -53,60 +57,54 @@ def _accept(patch: Patch) -> None:
         )
 
 
-def _is_looked_up_in(above: cst.CSTNode) -> bool:
+def _is_looked_up_in(above: ast.AST) -> bool:
     """``in`` or ``not in`` before the list?"""
-    return isinstance(getattr(above, "operator", None), (cst.In, cst.NotIn))
+    return isinstance(above, ast.Compare) and isinstance(above.ops[-1], (ast.In, ast.NotIn))
 
 
-def _strings(display: cst.BaseExpression) -> set[str | None]:
-    return {string(e.value) for e in display.elements}
+def _strings(display: ast.List | ast.Tuple | ast.Set) -> set[str | None]:
+    return {string(e) for e in display.elts}
 
 
 def _read(patch: Patch) -> None:
     """What loads data files is a method of the data arguments."""
-    a = patch.anchors
-    loads = a.only_called("datasets.load_dataset")
-    of_files = [c for c in loads if any(_may_give_files(arg) for arg in c.args)]
+    script = patch.script
+    loads = script.only_called(LOAD)
+    of_files = [c for c in loads if any(k.arg in (None, FILES) for k in c.keywords)]
     if not of_files:
-        raise patch.refuse(
-            f"found no call of load_dataset that is given {FILES}",
-            loads or a.method_calls("load_dataset"),
-        )
-    if outside := [c for c in of_files if not patch.source.inside(c, a.main)]:
-        raise patch.refuse(f"the data to be loaded in {a.main.name.value}() alone", outside)
-    reader = f"{a.data_args}.load_files"
+        near = loads or script.method_calls("load_dataset")
+        raise patch.refuse(f"found no call of load_dataset that is given {FILES}", near)
+    if odd := [c for c in of_files if _reader(c) not in READERS]:
+        hint = "What upstream reads them with would be passed over"
+        raise patch.refuse(f"files to be read with one of {', '.join(READERS[1:])}", odd, hint)
     for call in of_files:
-        patch.replace(call.func, expression(reader), "files are read as they are spelled")
+        reader = f"{script.name('data_args', script.scope(call))}.{READER}"
+        patch.replace(call.func, reader, "files are read as they are spelled")
 
 
-def _may_give_files(arg: cst.Arg) -> bool:
-    return arg.star == "**" or (arg.keyword is not None and arg.keyword.value == FILES)
+def _reader(load: ast.Call) -> str | None:
+    """What the files are read with, where that is written out."""
+    named = [k.value for k in load.keywords if k.arg == "path"]
+    return string([*load.args, *named, None][0])
 
 
 def verify(script: Script) -> None:
-    cls = script.classes[script.argument_class("train_file")]
-    for node in ast.walk(cls):
-        if isinstance(node, (ast.List, ast.Tuple, ast.Set)):
-            listed = {e.value for e in node.elts if isinstance(e, ast.Constant)}
-            accepted = not listed >= ENDINGS or MORE in {ast.unparse(e) for e in node.elts}
+    for node in ast.walk(script.data_class):
+        if isinstance(node, DISPLAYS):
+            accepted = not _strings(node) >= ENDINGS or MORE in map(ast.unparse, node.elts)
             script.require(accepted, "jsonl files are accepted where json ones are", node)
-    promise, data = "files are read by the data arguments", script.groups()["data"]
-    reads = script.calls("load_files", script.main)
+    promise = "files are read by the data arguments"
+    reads = script.method_calls(READER)
     script.require(reads, promise)
     for read in reads:
-        script.require(dotted(read.func) == f"{data}.load_files", promise, read)
-        script.require(script.is_bound(data, read), promise, read)
-    script.require(READER in script.classes, promise)
-    own = {id(n) for n in ast.walk(script.classes[READER])}
-    loads = [c for c in script.calls("load_dataset") if id(c) not in own]
-    called = {id(c.func) for c in loads}
-    others = [n for n in script.all if _is_load_dataset(n) and id(n) not in called | own]
+        reader = dotted(read.func.value)
+        known = script.names.all("data_args", script.scope(read))
+        script.require(reader in known and is_bound(script, reader, read), promise, read)
+    loads = script.calls_to(LOAD)
+    called = [c.func for c in loads]
+    others = [n for n in script.uses(LOAD) if n not in called]
     script.require(not others, "load_dataset goes by no other name", *others)
-    takers = [*script.calls("load_files"), *script.calls("dict")]  # what unpacks one is a load
-    told = {id(k) for c in takers for k in c.keywords}
-    files = [n for n in script.all if isinstance(n, ast.keyword) and n.arg == FILES]
-    files = [n for n in files if id(n) not in told | own]
-    files += [c for c in loads if any(k.arg is None for k in c.keywords)]
+    files = [c for c in loads if any(k.arg in (None, FILES) for k in c.keywords)]
     files += [c for c in [*loads, *reads] if _may_be_in_place(c)]
     script.require(not files, promise, *files)
 
@@ -115,8 +113,3 @@ def _may_be_in_place(load: ast.Call) -> bool:
     """Are there so many arguments before the keywords that the files may be among them?"""
     starred = any(isinstance(a, ast.Starred) for a in load.args)
     return starred or len(load.args) > BEFORE_FILES
-
-
-def _is_load_dataset(node: ast.AST) -> bool:
-    named = isinstance(node, (ast.Name, ast.Attribute))
-    return named and dotted(node).split(".")[-1] == "load_dataset"

@@ -12,27 +12,28 @@ import ast
 import libcst as cst
 
 from .engine.patch import Patch
+from .engine.promises import one_call, takes
 from .engine.script import Script
-from .engine.syntax import add_argument, add_base, add_element, expression
+from .engine.syntax import add_element, expression
 
 BASE = "EarlyStoppingArguments"
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    patch.graft(before=a.first_argument_class)
-    patch.change(
-        a.data_class.name, lambda n: n, "the data arguments get one more base class", f"({BASE})"
+    script = patch.script
+    patch.graft(before=script.first_argument_class)
+    patch.add_base(script.data_class, BASE, "the data arguments get one more base class")
+    call = script.trainer_call
+    scope = script.scope(call)
+    made = (
+        f"make_callbacks({script.name('data_args', scope)}, {script.name('training_args', scope)})"
     )
-    patch.edits.update(a.data_class, add_base(BASE))
-    made = f"make_callbacks({a.data_args}, {a.training_args})"
-    own = a.keyword(a.trainer_call, "callbacks")
-    if own is None:
-        more = f"callbacks={made}"
-        patch.change(a.trainer_call, add_argument(more), "the Trainer may stop early", more)
-    else:
-        what, more = "the Trainer may stop early, too", f"*{made}"
-        patch.change(own.value, lambda value: _joined(value, made), what, more)
+    own = script.keyword(call, "callbacks")
+    for _, value in own:
+        what = "the Trainer may stop early, too"
+        patch.change(value, lambda value: _joined(value, made), what, f"*{made}")
+    if not own:
+        patch.add_argument(call, f"callbacks={made}", "the Trainer may stop early")
 
 
 def _joined(own: cst.BaseExpression, made: str) -> cst.BaseExpression:
@@ -45,12 +46,11 @@ def _joined(own: cst.BaseExpression, made: str) -> cst.BaseExpression:
 
 
 def verify(script: Script) -> None:
-    name = script.argument_class("train_file")
+    name = script.data_class.name
     script.require(BASE in script.bases(name), f"{name} has the base class {BASE}")
-    trainer = script.one_call("AdapterTrainer")
-    promise = "the Trainer gets the callbacks asked for"
-    value = script.keywords(trainer).get("callbacks")
-    if isinstance(value, ast.List) and value.elts and isinstance(value.elts[-1], ast.Starred):
-        value = value.elts[-1].value
-    script.require([value] == script.calls("make_callbacks", script.main), promise, trainer)
-    script.given(value, promise, script.groups()["data"], script.groups()["training"])
+    call, promise = one_call(script, "make_callbacks"), "the Trainer gets the callbacks asked for"
+    values = [value for _, value in script.keyword(script.trainer_call, "callbacks")]
+    script.require(len(values) == 1, promise, script.trainer_call)
+    last = values[0].elts[-1:] if isinstance(values[0], ast.List) else values
+    script.require(call in [getattr(v, "value", v) for v in last] or call in last, promise, call)
+    takes(script, call, promise, "data_args", "training_args")

@@ -9,53 +9,55 @@ Whatever upstream does to its model, resize, prune, cast, freeze or move it, is 
 
 from __future__ import annotations
 
+import ast
+
 from .engine.patch import Patch
-from .engine.script import Script
-from .engine.syntax import add_base
+from .engine.promises import one_call, takes
+from .engine.script import Script, binds
 
 BASE = "LoraArguments"
+GIVEN = ("tokenizer", "stop_ids", "model_args", "training_args")
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    own = [c for c in a.calls if a.qualified(c.func).startswith("peft.")]
+    script = patch.script
+    own = [c for c in script.calls if script.called(c).startswith("peft.")]
     if own:
         hint = "Upstream now adapts the model itself: see what of LoRA is still ours to add"
         raise patch.refuse("a script that does not use peft itself", own, hint)
-    patch.graft(before=a.first_argument_class)
-    patch.change(
-        a.model_class.name, lambda n: n, "the model arguments get a base class", f"({BASE})"
-    )
-    patch.edits.update(a.model_class, add_base(BASE))
+    call = script.not_nested(script.trainer_call)
+    given, scope = _trained(script, call), script.scope(call)
+    if not isinstance(given, ast.Name):
+        raise patch.refuse("the Trainer's model to be a plain name", [call])
+    patch.graft(before=script.first_argument_class)
+    patch.add_base(script.model_class, BASE, "the model arguments get a base class")
+    others = ", ".join(g if g == "stop_ids" else script.name(g, scope) for g in GIVEN)
     patch.insert_before(
-        a.place(a.trainer_call),
-        f"{a.model} = add_lora({a.model}, {a.tokenizer}, stop_ids, {a.model_args}, {a.training_args})",
+        script.statement(call),
+        f"{given.id} = add_lora({given.id}, {others})",
         "the model, complete as it is now, gets LoRA",
         blank_line=True,
     )
 
 
+def _trained(script: Script, call: ast.Call) -> ast.expr | None:
+    """What the Trainer is given to train."""
+    given = [value for _, value in script.keyword(call, "model")] or call.args
+    return given[0] if given else None
+
+
 def verify(script: Script) -> None:
-    name = script.argument_class("model_name_or_path")
+    name = script.model_class.name
     script.require(BASE in script.bases(name), f"{name} has the base class {BASE}")
-    call, trainer = script.one_call("add_lora"), script.one_call("AdapterTrainer")
-    model = script.assigned(call)
-    script.require(script.unconditional(call), "LoRA is added whatever the arguments", call)
-    script.require(len(model) == 1, "the LoRA model is bound to one name", call)
-    groups = script.groups()
-    promise = "LoRA wraps the model in place"
-    given = (model[0], script.loaded("AutoTokenizer"), "stop_ids")
-    script.given(call, promise, *given, groups["model"], groups["training"])
-    later = [b for b in script.bindings(model[0]) if b.lineno > call.lineno]
-    script.require(not later, "nothing replaces the LoRA model", *later)
-    resizes = script.calls("resize_token_embeddings", script.main)
-    late = [c for c in resizes if c.lineno > call.lineno]
-    script.require(not late, "nothing resizes the LoRA model", *late)
-    steps = script.main.body
-    place = steps.index(script.step(call))
-    is_next = steps[place + 1 : place + 2] == [script.step(trainer)]
-    script.require(is_next, "nothing stands between LoRA and the Trainer", call, trainer)
-    given = script.keywords(trainer).get("model") or (trainer.args[0] if trainer.args else None)
-    script.require(
-        getattr(given, "id", "") == model[0], "the Trainer trains the LoRA model", trainer
-    )
+    call, trainer = one_call(script, "add_lora"), script.trainer_call
+    step, following = script.statement(call), script.statement(trainer)
+    promise = "LoRA wraps the model that the Trainer trains"
+    trained = getattr(_trained(script, trainer), "id", "")
+    script.require(isinstance(step, ast.Assign) and step.value is call, promise, call)
+    script.require(binds(step) == [trained] == [ast.unparse(call.args[0])], promise, call, trainer)
+    takes(script, call, promise, "model", *GIVEN)
+    block = getattr(script.parent(step), "body", [])
+    together = step in block and block[block.index(step) + 1 :][:1] == [following]
+    script.require(together, "nothing stands between LoRA and the Trainer", step, following)
+    again = [b for b in script.bindings(trained, script.scope(call)) if b.lineno > step.lineno]
+    script.require(not again, "nothing replaces the LoRA model", *again)

@@ -6,30 +6,39 @@ Trainer(…, data_collator=default_data_collator, …)
 
 from __future__ import annotations
 
+import ast
+
 from .engine.patch import Patch
+from .engine.promises import one_call, takes
 from .engine.script import Script
-from .engine.syntax import add_argument, expression
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    made = f"PairCollator({a.tokenizer}, {a.data_args})"
-    if len(a.trainer_call.args) > 2 and a.trainer_call.args[2].keyword is None:
+    script, call = patch.script, patch.script.trainer_call
+    if len(call.args) > 2:
         hint = "Only the model and its arguments are expected by position"
-        raise patch.refuse(
-            "the Trainer's data_collator to be given by name", [a.trainer_call], hint
-        )
-    given = a.keyword(a.trainer_call, "data_collator")
-    what = "batches are padded by the pair collator"
-    if given is not None:
-        patch.replace(given.value, expression(made), what)
-    else:
-        patch.change(a.trainer_call, add_argument(f"data_collator={made}"), what, made)
+        raise patch.refuse("the Trainer's data_collator to be given by name", [call], hint)
+    own = [v for _, v in script.keyword(call, "data_collator") if not _only_pads(script, v)]
+    if own:
+        hint = "What it does besides padding would be lost"
+        raise patch.refuse("a data_collator of transformers' own", own, hint)
+    scope = script.scope(call)
+    made = f"PairCollator({script.name('tokenizer', scope)}, {script.name('data_args', scope)})"
+    patch.set_keyword(call, "data_collator", made, "batches are padded by the pair collator")
+
+
+def _only_pads(script: Script, collator: ast.expr) -> bool:
+    """Is it one of transformers' collators, made here or where its name is bound?"""
+    made = [collator]
+    if isinstance(collator, ast.Name) and not script.qualified(collator):
+        bound = script.bindings(collator.id, script.scope(collator))
+        made = [getattr(b, "value", None) for b in bound]
+    named = [script.qualified(m.func if isinstance(m, ast.Call) else m) for m in made]
+    return all(n.startswith("transformers.") for n in named) and bool(named)
 
 
 def verify(script: Script) -> None:
-    trainer = script.one_call("AdapterTrainer")
-    made = script.keywords(trainer).get("data_collator")
-    promise = "the Trainer pads with PairCollator"
-    script.require(made in script.calls("PairCollator", script.main), promise, trainer)
-    script.given(made, promise, script.loaded("AutoTokenizer"), script.groups()["data"])
+    call, promise = one_call(script, "PairCollator"), "the Trainer pads with PairCollator"
+    given = [value for _, value in script.keyword(script.trainer_call, "data_collator")]
+    script.require(given == [call], promise, script.trainer_call)
+    takes(script, call, promise, "tokenizer", "data_args")

@@ -10,9 +10,9 @@ from .engine.script import Script
 
 
 def apply(patch: Patch) -> None:
-    patch.graft(before=patch.anchors.main)
+    patch.graft(before=patch.script.main)
 
 
 def verify(script: Script) -> None:
     for name in ("encode_prompt", "stop_ids", "lead_ids", "encode_pair"):
-        script.require(name in script.functions, f"the series says what {name} is")
+        script.require(name in script.defined, f"the series says what {name} is")

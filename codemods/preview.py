@@ -6,33 +6,24 @@ model = AutoModelForCausalLM.…             model = AutoModelForCausalLM.…
 
 from __future__ import annotations
 
+from .engine import loading
 from .engine.patch import Patch
+from .engine.promises import one_call, takes
 from .engine.script import Script
+
+GIVEN = ("data", "tokenizer", "data_args", "training_args")
+WHY = "the data may be looked at before any weight is loaded"
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    patch.graft(before=a.main)
-    patch.insert_before(
-        min(map(a.place, a.model_loads), key=a.body.index),
-        f"show_preview({a.raw_datasets}, encode_pair, {a.tokenizer}, {a.data_args}, {a.training_args})",
-        "the data may be looked at before any weight is loaded",
-    )
+    patch.graft(before=patch.script.main)
+    place = loading.place(patch.script, *GIVEN)
+    scope = patch.script.scope(place)
+    data, *others = (patch.script.name(role, scope) for role in GIVEN)
+    patch.insert_before(place, f"show_preview({data}, encode_pair, {', '.join(others)})", WHY)
 
 
 def verify(script: Script) -> None:
-    call, groups = script.one_call("show_preview"), script.groups()
-    promise = "the data may be looked at before any weight is loaded"
-    script.require(script.unconditional(call), promise, call)
-    script.given(
-        call,
-        promise,
-        script.loaded_data(),
-        "encode_pair",
-        script.loaded("AutoTokenizer"),
-        groups["data"],
-        groups["training"],
-    )
-    loads = script.model_loads()
-    early = [load for load in loads if load.lineno < call.lineno]
-    script.require(loads and not early, promise, *early)
+    call = one_call(script, "show_preview")
+    takes(script, call, WHY, "data", "encode_pair", *GIVEN[1:])
+    loading.verify_before(script, call, WHY, *GIVEN)

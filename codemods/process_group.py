@@ -6,25 +6,22 @@ model = AutoModelForCausalLM.…             model = AutoModelForCausalLM.…
 
 from __future__ import annotations
 
+from .engine import loading
 from .engine.patch import Patch
+from .engine.promises import one_call, takes
 from .engine.script import Script
+
+WHY = "DeepSpeed knows the ranks before the model is loaded"
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    patch.graft(before=a.main)
-    patch.insert_before(
-        min(map(a.place, a.model_loads), key=a.body.index),
-        f"join_process_group({a.training_args})",
-        "DeepSpeed knows the ranks before the model is loaded",
-    )
+    patch.graft(before=patch.script.main)
+    place = loading.place(patch.script, "training_args")
+    training_args = patch.script.name("training_args", patch.script.scope(place))
+    patch.insert_before(place, f"join_process_group({training_args})", WHY)
 
 
 def verify(script: Script) -> None:
-    call = script.one_call("join_process_group")
-    promise = "DeepSpeed knows the ranks before the model is loaded"
-    script.require(script.unconditional(call), promise, call)
-    script.given(call, promise, script.groups()["training"])
-    loads = script.model_loads()
-    early = [load for load in loads if load.lineno < call.lineno]
-    script.require(loads and not early, promise, *early)
+    call = one_call(script, "join_process_group")
+    takes(script, call, WHY, "training_args")
+    loading.verify_before(script, call, WHY, "training_args")

@@ -1,56 +1,40 @@
-"""Token accuracy is computed here, over response tokens, without asking the hub for a script.
+"""Token accuracy is the Trainer's own, over response tokens, without asking the hub for a script.
 
-metric = evaluate.load("accuracy")  →  metric = ResponseAccuracy()
+    metric = evaluate.load("accuracy")
+    def compute_metrics(…): …                            (and all that only they need)
+    Trainer(…, compute_metrics=…, preprocess_logits_for_metrics=…)
+        →  Trainer(…)
 
-It takes counts, which AdapterTrainer makes of the ids that upstream's preprocess_logits_for_metrics
-finds; a Trainer without that function would hand over something else.
+AdapterTrainer counts and computes by itself, so how upstream does it does not matter.
 """
 
 from __future__ import annotations
 
 import ast
 
+from .engine.dead_code import DeadCode
 from .engine.patch import Patch
-from .engine.script import Script, dotted
-from .engine.syntax import expression, string
+from .engine.script import Script
 
-IDS = "preprocess_logits_for_metrics"
+THEIRS = ("compute_metrics", "preprocess_logits_for_metrics")
+LOADS = ("evaluate.load", "evaluate.combine", "datasets.load_metric")
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    near = a.method_calls("load", "compute")
-    call = a.one(
-        a.calls_to("evaluate.load"), "call of evaluate.load", near, "It gives the accuracy metric"
-    )
-    if not call.args or string(call.args[0].value) != "accuracy":
-        raise patch.refuse('evaluate.load to be given "accuracy"', [call])
-    if a.keyword(a.trainer_call, "compute_metrics") and not a.keyword(a.trainer_call, IDS):
-        raise patch.refuse(f"a Trainer with compute_metrics to have {IDS} too", [a.trainer_call])
-    patch.replace(call, expression("ResponseAccuracy()"), "accuracy over response tokens, offline")
+    script, call = patch.script, patch.script.trainer_call
+    held = [script.keyword(call, name) for name in THEIRS]
+    for name in THEIRS:
+        what = f"no {name}: accuracy over response tokens is the Trainer's own"
+        patch.drop_keyword(call, name, what)
+    gone = [holder if isinstance(holder, ast.stmt) else value for h in held for holder, value in h]
+    if gone:
+        for step in DeadCode(script, gone).statements:
+            if step not in gone:
+                patch.remove(step, "it served upstream's metrics only")
 
 
 def verify(script: Script) -> None:
-    metric = script.assigned(script.one_call("ResponseAccuracy"))
-    imported = [
-        n
-        for n in script.all
-        if isinstance(n, ast.ImportFrom)
-        and n.module == "evaluate"
-        and "load" in {x.name for x in n.names}
-    ]
-    left = script.calls("evaluate.load") + imported
+    given = [value for name in THEIRS for _, value in script.keyword(script.trainer_call, name)]
+    script.require(not given, "the Trainer computes its metrics itself", *given)
+    left = script.calls_to(*LOADS)
     script.require(not left, "no metric is loaded from the hub", *left)
-    trainer = script.one_call("AdapterTrainer")
-    given = script.keywords(trainer)
-    has_ids = IDS in given or "compute_metrics" not in given
-    script.require(has_ids, f"a Trainer with compute_metrics has {IDS} too", trainer)
-    computes = script.calls("compute", script.main)
-    uses = [c for c in computes if dotted(getattr(c.func, "value", None)) in metric]
-    script.require(uses, "the metric is computed")
-    for use in uses:
-        script.require(
-            {k.arg for k in use.keywords} == {"predictions", "references"},
-            "the metric gets predictions and references",
-            use,
-        )

@@ -11,89 +11,96 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
-
-from .engine.anchors import Anchors
 from .engine.patch import Patch
 from .engine.script import Script, dotted
-from .engine.syntax import add_argument, add_entry
+from .engine.syntax import add_entry
 
 KEY = "trust_remote_code"
 LOADERS = ("AutoConfig", "AutoTokenizer")
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    value = _value(patch, a)
-    loads = [c for cls in LOADERS for c in a.loads(cls)] + a.model_loads
-    done: set[int] = set()
+    script = patch.script
+    own = _own_argument(patch)
+    loads = [c for cls in LOADERS for c in script.loads(cls)] + script.model_loads
+    dicts, done = _own_dicts(script, loads), []
     for call in loads:
-        given = a.keyword(call, KEY)
-        if given is not None:
-            if patch.source.code(given.value) not in (value, "True"):
-                raise patch.refuse(f"{KEY} to be {value}", [call])
+        value = f"{script.name('model_args', script.scope(call))}.{KEY}" if own else "True"
+        what = f"{script.called(call).removeprefix('transformers.')} trusts the model's code"
+        given = script.keyword(call, KEY)
+        if others := [v for _, v in given if ast.unparse(v) not in (value, "True")]:
+            raise patch.refuse(f"{KEY} to be {value}", others)
+        if given:
             continue
-        display = _own_dict(patch, a, call, loads)
+        display = dicts.get(id(call))
         if display is None:
-            patch.change(call, add_argument(f"{KEY}={value}"), _what(a, call), f"{KEY}={value}")
-        elif id(display) not in done:
-            done.add(id(display))
-            patch.change(display, add_entry(KEY, value), _what(a, call), f'"{KEY}": {value}')
+            patch.add_argument(call, f"{KEY}={value}", what)
+        elif display not in done:
+            done.append(display)
+            patch.change(display, add_entry(KEY, value), what, f'"{KEY}": {value}')
 
 
-def _what(a: Anchors, call: cst.Call) -> str:
-    return f"{a.qualified(call.func).removeprefix('transformers.')} trusts the model's code"
-
-
-def _value(patch: Patch, a: Anchors) -> str:
-    """What to pass: upstream's own argument, its default made True, or plain True."""
-    own = a.field(a.model_class, KEY)
+def _own_argument(patch: Patch) -> bool:
+    """Has upstream the argument? Its default becomes True."""
+    script = patch.script
+    own = script.field(script.model_class, KEY)
     if own is None:
-        elsewhere = [f for f in (a.field(c, KEY) for c in a.classes) if f is not None]
+        elsewhere = [f for f in (script.field(c, KEY) for c in script.classes) if f is not None]
         if elsewhere:
             raise patch.refuse(f"{KEY} to be one of the model arguments", elsewhere)
-        return "True"
-    args = own.value.args if isinstance(own.value, cst.Call) else ()
-    default = [x.value for x in args if x.keyword and x.keyword.value == "default"]
-    if not default and isinstance(own.value, cst.Name):
-        default = [own.value]
-    if len(default) != 1 or patch.source.code(default[0]) not in ("False", "True"):
+        return False
+    default = _default(own)
+    if default is None or ast.unparse(default) not in ("False", "True"):
         raise patch.refuse(f"the argument {KEY} to have a default of True or False", [own])
-    if patch.source.code(default[0]) == "False":
-        patch.replace(default[0], cst.Name("True"), f"upstream's own {KEY} defaults to True")
-    return f"{a.model_args}.{KEY}"
+    if ast.unparse(default) == "False":
+        patch.replace(default, "True", f"upstream's own {KEY} defaults to True")
+    return True
 
 
-def _own_dict(patch: Patch, a: Anchors, call: cst.Call, loads: list[cst.Call]) -> cst.Dict | None:
-    """The call's ``**dict`` if only loaders of this patch unpack it."""
-    for name, display in a.starred(call).items():
-        uses = [patch.source.parent(patch.source.parent(r)) for r in a.reads(name, a.main)]
-        inline = [x for u in uses for x in u.args if x.keyword and x.keyword.value == KEY]
-        if not inline and all(any(u is c for c in loads) for u in uses):
-            return display
-    return None
+def _default(own: ast.AnnAssign) -> ast.expr | None:
+    given = [k.value for k in getattr(own.value, "keywords", ()) if k.arg == "default"]
+    return given[0] if given else own.value
+
+
+def _own_dicts(script: Script, loads: list[ast.Call]) -> dict[int, ast.Dict]:
+    """Identity of a load → the dict display that it unpacks, as do other loads and nothing else."""
+    out = {}
+    for call in loads:
+        scope = script.scope(call)
+        for name in [dotted(k.value) for k in call.keywords if not k.arg]:
+            made = [getattr(b, "value", None) for b in script.bindings(name, scope)]
+            reads = [r for r in script.reads.get(name, ()) if script.scope(r) is scope]
+            uses = [script.parent(script.parent(r)) for r in reads]
+            shared = len(made) == 1 and all(u in loads for u in uses)
+            inline = shared and any(k.arg == KEY for u in uses for k in u.keywords)
+            if shared and not inline and isinstance(made[0], ast.Dict):
+                out[id(call)] = made[0]
+    return out
 
 
 def verify(script: Script) -> None:
-    own = script.field(script.argument_class("model_name_or_path"), KEY)
+    own = script.field(script.model_class, KEY)
     if own is not None:
-        values = [k.value for k in getattr(own.value, "keywords", ()) if k.arg == "default"]
-        values = values or [own.value]
-        is_true = isinstance(values[0], ast.Constant) and values[0].value is True
+        default = _default(own)
+        is_true = isinstance(default, ast.Constant) and default.value is True
         script.require(is_true, f"{KEY} defaults to True", own)
-        replaced = script.sets(KEY)
+        replaced = [n for n in script.nodes if _sets(n) and n.attr == KEY]
         script.require(not replaced, f"the user's {KEY} is not replaced", *replaced)
-    for cls in (*LOADERS, "AutoModel", "AutoModelForCausalLM"):
-        calls = [
-            c
-            for m in ("from_pretrained", "from_config")
-            for c in script.calls(f"{cls}.{m}", script.main)
-        ]
-        for call in calls:
-            value = script.keywords(call).get(KEY)
-            trusts = isinstance(value, ast.Constant) and value.value is True
-            upstreams = f"{script.groups()['model']}.{KEY}"
-            trusts = trusts or (own is not None and dotted(value) == upstreams)
-            script.require(trusts, f"{cls} is loaded with {KEY}", call)
-        if cls in LOADERS:
-            script.require(calls, f"{cls} is loaded")
+    for cls in LOADERS:
+        script.require(script.loads(cls), f"{cls} is loaded")
+    for call in [c for cls in LOADERS for c in script.loads(cls)] + script.model_loads:
+        values = [value for _, value in script.keyword(call, KEY)]
+        trusts = [v for v in values if _trusts(script, v, own is not None)]
+        promise = f"{script.called(call).split('.')[-2]} is loaded with {KEY}"
+        script.require(values and trusts == values, promise, call)
+
+
+def _sets(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
+
+
+def _trusts(script: Script, value: ast.expr, own: bool) -> bool:
+    if isinstance(value, ast.Constant):
+        return value.value is True
+    known = script.names.all("model_args", script.scope(value))
+    return own and dotted(value) in [f"{name}.{KEY}" for name in known]

@@ -10,74 +10,47 @@ from __future__ import annotations
 
 import ast
 
-import libcst as cst
-
-from .engine.anchors import dotted
 from .engine.patch import Patch
-from .engine.script import Script
-from .engine.script import dotted as dotted_name
-from .engine.syntax import expression, string
+from .engine.script import DEFINITIONS, Script
+
+TESTS = ("__name__ == '__main__'", "'__main__' == __name__")
 
 
 def apply(patch: Patch) -> None:
-    a = patch.anchors
-    patch.graft(before=a.main)
-    name = a.main.name.value
-    top = patch.source.module.body
-    guards = [n for n in top if isinstance(n, cst.If) and _is_guard(n.test)]
-    runs = [c for c in a.calls if dotted(c.func) == name]
-    found = [c for c in runs if any(_runs_in(patch, c, g) for g in guards)]
-    call = a.one(
-        found,
+    script = patch.script
+    patch.graft(before=script.main)
+    name = script.main.name
+    runs = [c for c in script.calls if script.called(c) == name]
+    call = script.one(
+        [c for c in _started(script) if c in runs],
         f'call of {name}() under the module\'s if __name__ == "__main__"',
-        [*guards, *runs],
+        [script.candidate(n) for n in [*_guards(script), *runs]],
         "A user's mistake is told where the script starts",
     )
-    if call.args:
+    if call.args or call.keywords:
         raise patch.refuse(f"{name}() to be started without arguments", [call])
-    patch.change(
-        call,
-        lambda c: expression(f"run_main({name})"),
-        "a user's mistake is told in one line",
-        f"run_main({name})",
-    )
+    patch.replace(call, f"run_main({name})", "a user's mistake is told in one line")
 
 
-def _is_guard(test: cst.BaseExpression) -> bool:
-    """``__name__ == "__main__"``, or the other way round?"""
-    if not isinstance(test, cst.Comparison) or len(test.comparisons) != 1:
-        return False
-    right = test.comparisons[0]
-    sides = (test.left, right.comparator)
-    return (
-        isinstance(right.operator, cst.Equal)
-        and "__name__" in map(dotted, sides)
-        and "__main__" in map(string, sides)
-    )
+def _guards(script: Script) -> list[ast.If]:
+    return [n for n in script.body if isinstance(n, ast.If) and ast.unparse(n.test) in TESTS]
 
 
-def _runs_in(patch: Patch, call: cst.Call, guard: cst.If) -> bool:
-    """Does the call stand in the guard's block, outside of definitions?"""
-    above = list(patch.source.ancestors(call))
-    return guard.body in above and not any(
-        isinstance(n, (cst.FunctionDef, cst.ClassDef, cst.Lambda))
-        for n in above[: above.index(guard.body)]
-    )
+def _started(script: Script) -> list[ast.Call]:
+    """The calls in the guard's block, outside of definitions."""
+    inside = [n for g in _guards(script) for n in script.own(*g.body)]
+    calls = [n for n in inside if isinstance(n, ast.Call)]
+    nested = (*DEFINITIONS, ast.Lambda)
+    return [c for c in calls if not any(isinstance(n, nested) for n in script.around(c))]
 
 
 def verify(script: Script) -> None:
     name = script.main.name
     promise = f"{name}() is started through run_main, and only so under __main__"
-    guards = [n for n in script.tree.body if isinstance(n, ast.If) and _is_main_test(n.test)]
-    inside = [n for g in guards for s in g.body for n in ast.walk(s) if isinstance(n, ast.Call)]
-    runs = [c for c in inside if dotted_name(c.func) == "run_main"]
-    script.require(len(runs) == 1, promise, *(runs or guards))
-    given = [dotted_name(a) for a in runs[0].args]
-    script.require(given == [name] and not runs[0].keywords, promise, runs[0])
-    script.require(len(script.calls("run_main")) == 1, promise, *script.calls("run_main"))
-    direct = [c for c in inside if dotted_name(c.func) == name]
+    started = _started(script)
+    runs = [c for c in script.calls if script.called(c) == "run_main"]
+    script.require(len(runs) == 1 and runs[0] in started, promise, *runs)
+    script.require([ast.unparse(a) for a in runs[0].args] == [name], promise, runs[0])
+    script.require(not runs[0].keywords, promise, runs[0])
+    direct = [c for c in started if script.called(c) == name]
     script.require(not direct, promise, *direct)
-
-
-def _is_main_test(test: ast.expr) -> bool:
-    return ast.unparse(test) in ("__name__ == '__main__'", "'__main__' == __name__")

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import datasets
-import torch
 import transformers
 
 from benchmarks import recipe, rivals
@@ -49,9 +48,6 @@ class Encoders:
     def __init__(self, script, model: str, data: Path, cache: Path, options: list[str]):
         self.script, self.data, self.cache = script, data, cache
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=True)
-        with torch.device("meta"):  # it only says how many positions there are
-            config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=True)
-            self.model = transformers.AutoModel.from_config(config, trust_remote_code=True)
         parser = transformers.HfArgumentParser(
             (script.DataTrainingArguments, transformers.TrainingArguments)
         )
@@ -99,7 +95,6 @@ class Encoders:
                 raw,
                 self.script.encode_pair,
                 self.tokenizer,
-                self.model,
                 self.data_args,
                 self.training_args,
             )["train"]

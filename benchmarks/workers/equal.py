@@ -29,13 +29,11 @@ def main() -> None:
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
     model_args.lora_dropout = 0.0
-    model = script.add_lora(model, model_args, training_args)
+    model = script.add_lora(model, tokenizer, script.stop_ids, model_args, training_args)
     unsettle(model)
     raw = datasets.load_dataset("json", data_files={"train": data_args.train_file})
     padded = recipe.encode(raw["train"], tokenizer, data_args, script.build_prompt)
-    ours = script.encode_datasets(
-        raw, script.encode_pair, tokenizer, model, data_args, training_args
-    )
+    ours = script.encode_datasets(raw, script.encode_pair, tokenizer, data_args, training_args)
     collator, worst = script.PairCollator(tokenizer, data_args), {"loss": 0.0, "gradient": 0.0}
     size = training_args.per_device_train_batch_size
     for start in range(0, args.batches * size, size):

@@ -1,25 +1,31 @@
 """Collect the edits of a whole series on upstream's tree, then rebuild it once.
 
-A codemod names a node of the tree as upstream wrote it and says what becomes of it. Edits on the
-same node are composed in series order; edits on nodes inside one another do not get in each
-other's way, because each is written against the updated node it is handed. Nodes that nobody
-named are not touched, so their text stays byte for byte.
+A codemod names a node of the reading and says what becomes of it. Edits on the same node are
+composed in series order; edits on nodes inside one another do not get in each other's way, because
+each is written against the updated node it is handed. Nodes that nobody named are not touched, so
+their text stays byte for byte.
 """
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Sequence
 
 import libcst as cst
 
-from .source import Source, fields
+from .concrete import Concrete, fields
+from .script import Script
 
 Edit = Callable[[cst.CSTNode], cst.CSTNode]
+BLOCKS = (cst.Module, cst.IndentedBlock)
 
 
 class Edits:
-    def __init__(self, source: Source):
-        self.source = source
+    """Raises ``Refusal`` where an edit cannot be placed as its text stands."""
+
+    def __init__(self, script: Script):
+        self.script = script
+        self.concrete = Concrete(script)
         self._edits: dict[int, list[Edit]] = {}
         self._removed: set[int] = set()
         self._before: dict[int, list[cst.BaseStatement]] = {}
@@ -27,35 +33,41 @@ class Edits:
         self._dirty: set[int] = set()
 
     def _touch(self, node: cst.CSTNode) -> None:
-        self._dirty.update(id(a) for a in self.source.ancestors(node))
+        self._dirty.update(id(a) for a in self.concrete.ancestors(node))
 
-    def update(self, node: cst.CSTNode, edit: Edit) -> None:
+    def update(self, node: ast.AST, edit: Edit) -> None:
         """``edit`` gets the node with all edits below it done, and returns its successor."""
-        self._edits.setdefault(id(node), []).append(edit)
-        self._touch(node)
+        found = self.concrete.of(node)
+        self._edits.setdefault(id(found), []).append(edit)
+        self._touch(found)
 
-    def replace(self, node: cst.CSTNode, new: cst.CSTNode) -> None:
-        self.update(node, lambda _: new)
+    def remove(self, statement: ast.stmt) -> None:
+        """Take a statement out of the block it stands in, and its line where it is alone on it."""
+        line, small = self.concrete.line(statement), self.concrete.of(statement)
+        gone = line if line is small or len(line.body) == 1 else small
+        self._removed.add(id(gone))
+        self._touch(gone)
 
-    def remove(self, statement: cst.CSTNode) -> None:
-        """Take a whole statement out of the block it stands in."""
-        self._removed.add(id(statement))
-        self._touch(statement)
+    def insert_before(self, statement: ast.stmt, new: Sequence[cst.BaseStatement]) -> None:
+        line = self._in_block(statement, first=True)
+        self._before.setdefault(id(line), []).extend(new)
+        self._touch(line)
 
-    def insert_before(self, statement: cst.CSTNode, new: Sequence[cst.BaseStatement]) -> None:
-        self._before.setdefault(id(statement), []).extend(new)
-        self._touch(statement)
+    def insert_after(self, statement: ast.stmt, new: Sequence[cst.BaseStatement]) -> None:
+        line = self._in_block(statement, first=False)
+        self._after.setdefault(id(line), []).extend(new)
+        self._touch(line)
 
-    def insert_after(self, statement: cst.CSTNode, new: Sequence[cst.BaseStatement]) -> None:
-        self._after.setdefault(id(statement), []).extend(new)
-        self._touch(statement)
-
-    def is_removed(self, node: cst.CSTNode) -> bool:
-        chain = (node, *self.source.ancestors(node))
-        return any(id(n) in self._removed for n in chain)
+    def _in_block(self, statement: ast.stmt, first: bool) -> cst.BaseStatement:
+        """The line of a statement, beside which another can stand, and nothing between the two."""
+        line, small = self.concrete.line(statement), self.concrete.of(statement)
+        at_edge = line is small or line.body[0 if first else -1] is small
+        if not at_edge or not isinstance(self.concrete.parent(line), BLOCKS):
+            raise self.script.refuse("this to stand on a line of its own", [statement])
+        return line
 
     def rebuild(self) -> cst.Module:
-        return self._rebuild(self.source.module)
+        return self._rebuild(self.concrete.module)
 
     def _rebuild(self, node: cst.CSTNode) -> cst.CSTNode:
         updated = node
@@ -84,4 +96,6 @@ class Edits:
             if id(item) not in self._removed:
                 out.append(self._rebuild(item))
             out.extend(self._after.get(id(item), ()))
+        if out and isinstance(out[-1], cst.BaseSmallStatement) and id(items[-1]) in self._removed:
+            out[-1] = out[-1].with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
         return out

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import libcst as cst
 
-from .anchors import Anchors
+from .concrete import children
 from .payload import Payload
 from .refusal import Refusal
-from .source import Source, children
+from .script import Script, whole_name
 
 
 def _local(alias: cst.ImportAlias) -> str:
@@ -51,11 +51,11 @@ def _without(line: cst.SimpleStatementLine, gone: set[str]) -> cst.SimpleStateme
 
 
 def drop_unused(
-    module: cst.Module, source: Source, payload: list[Payload]
+    module: cst.Module, before: cst.Module, payload: list[Payload]
 ) -> tuple[cst.Module, list[str]]:
     """Drop the top-level imports that upstream used and the edited script doesn't."""
     mine = set().union(*(p.used for p in payload)) if payload else set()
-    gone = _body_names(source.module) - _body_names(module) - mine
+    gone = _body_names(before) - _body_names(module) - mine
     dropped, body, pending = [], [], []
     for statement in module.body:
         if isinstance(statement, cst.SimpleStatementLine):
@@ -80,37 +80,28 @@ def drop_unused(
     return module.with_changes(body=body), dropped
 
 
-def needed(payload: list[Payload], anchors: Anchors, dropped: list[str]) -> str:
-    """The payload's imports that upstream's script hasn't got, as text."""
+Imports = dict[str, tuple[str, str | None]]  # local name → (module, name in it)
+
+
+def needed(wanted: list[Imports], script: Script, dropped: list[str]) -> str:
+    """The imports that are wanted and that upstream's script hasn't got, as text."""
     plain, froms = set(), {}
-    wanted: dict[str, tuple[str, str | None]] = {}
-    for p in payload:
-        for local, (module, name) in p.imports.items():
-            full = (
-                module
-                if name is None and local == module
-                else f"{module}.{name}"
-                if name
-                else module
-            )
-            have = anchors.imports.get(local)
-            if wanted.setdefault(local, (module, name)) != (module, name):
-                raise Refusal(f"payload modules agree on what {local!r} is")
-            if have is not None and local not in dropped:
-                if have != (full if name or local == module else module.split(".")[0]):
-                    raise Refusal(
-                        f"the payload's import of {local!r} ({full}) clashes with upstream's ({have})"
-                    )
-                continue
-            if name is None:
-                plain.add(
-                    f"import {module}" + (f" as {local}" if local != module.split(".")[0] else "")
+    known: Imports = {}
+    for local, (module, name) in (pair for imports in wanted for pair in imports.items()):
+        if known.setdefault(local, (module, name)) != (module, name):
+            raise Refusal(f"payload modules agree on what {local!r} is")
+        have = script.module_imports.get(local) if local not in dropped else None
+        if have is not None:
+            full = whole_name(f"{module}.{name}") if name else module
+            if have != full:
+                raise Refusal(
+                    f"the payload's import of {local!r} ({full}) clashes with upstream's ({have})"
                 )
-            else:
-                froms.setdefault(module, set()).add(
-                    name + (f" as {local}" if local != name else "")
-                )
-    lines = sorted(plain) + [
-        f"from {m} import {', '.join(sorted(n))}" for m, n in sorted(froms.items())
-    ]
+        elif name is None:
+            top = module.split(".")[0]
+            plain.add(f"import {module}" + (f" as {local}" if local != top else ""))
+        else:
+            froms.setdefault(module, set()).add(name + (f" as {local}" if local != name else ""))
+    lines = sorted(plain)
+    lines += [f"from {m} import {', '.join(sorted(n))}" for m, n in sorted(froms.items())]
     return "\n".join(lines)

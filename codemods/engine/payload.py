@@ -73,7 +73,9 @@ def read(module: str, layer: str, patches: Path = PATCHES) -> Payload:
         if not isinstance(node, (ast.Import, ast.ImportFrom)) and not _is_logger(node)
         for n in _bound(node)
     }
-    used = {n.id for n in walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    rest = [n for node in tree.body if not _is_logger(node) for n in walk(node)]
+    used = {n.id for n in rest if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    imports = {local: what for local, what in imports.items() if local in used}
     return Payload(
         module,
         file.relative_to(patches).as_posix(),

@@ -1,21 +1,27 @@
-"""The finished script, seen afresh: what every ``verify`` looks at.
+"""A training script, read once: what is imported, called and bound, and where that runs.
 
-Built from the text alone with the standard library's parser; shares nothing with the tree,
-the anchors or the edits that made it.
+``apply`` reads upstream's text with it, ``verify`` a fresh instance of the finished text. A place is
+a meaning: the class that defines ``train_file``, the call that makes the Trainer, the statement
+where the model is loaded. Nothing here knows a release, a line or a comment.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+import platform
+from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 
-from .refusal import Candidate, Refusal
+from .names import Names
+from .refusal import Candidate, Refusal, plain
 
-PARSERS = ("HfArgumentParser", "LenientArgumentParser")
-DATA_READERS = ("load_dataset", "load_files")
-MODELS = ("AutoModel", "AutoModelForCausalLM")
-MODEL_LOADS = tuple(f"{m}.{how}" for m in MODELS for how in ("from_pretrained", "from_config"))
+PARSERS = ("transformers.HfArgumentParser", "LenientArgumentParser")
+PARSES = ("parse_args_into_dataclasses", "parse_json_file", "parse_yaml_file", "parse_dict")
+TRAINERS = ("transformers.Trainer", "AdapterTrainer")
+LOADS = ("from_pretrained", "from_config")
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+Scope = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | None
+SCOPES = (*DEFINITIONS, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 def walk(node: ast.AST) -> list[ast.AST]:
@@ -30,363 +36,520 @@ def walk(node: ast.AST) -> list[ast.AST]:
     return found
 
 
+def dotted(node: ast.AST | None) -> str:
+    """``a.b.c`` of names and attributes; of ``f().c`` at least ``.c``; '' for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return f"{dotted(node.value)}.{node.attr}" if isinstance(node, ast.Attribute) else ""
+
+
+def position(node: ast.AST) -> tuple[int, int, int, int]:
+    """Sorts nodes as they are read, what is around others first."""
+    return node.lineno, node.col_offset, -node.end_lineno, -node.end_col_offset
+
+
+def string(node: ast.AST | None) -> str | None:
+    value = node.value if isinstance(node, ast.Constant) else None
+    return value if isinstance(value, str) else None
+
+
+def targets(node: ast.AST) -> list[ast.expr]:
+    """The target expressions that a node binds by itself, not by what stands inside it."""
+    if isinstance(node, ast.Assign):
+        return node.targets
+    if isinstance(node, ast.withitem):
+        return [node.optional_vars] if node.optional_vars else []
+    found = getattr(node, "target", None)
+    return [found] if isinstance(found, ast.expr) else []
+
+
+def names_in(target: ast.AST) -> list[str]:
+    """The names that a target binds, in a tuple or not."""
+    if isinstance(target, ast.Name):
+        return [target.id]
+    if isinstance(target, ast.Starred):
+        return names_in(target.value)
+    elements = target.elts if isinstance(target, (ast.Tuple, ast.List)) else ()
+    return [name for element in elements for name in names_in(element)]
+
+
+def binds(node: ast.AST) -> list[str]:
+    """The names that a node binds by itself."""
+    if isinstance(node, DEFINITIONS):
+        return [node.name]
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+        return [a.asname or a.name.partition(".")[0] for a in node.names]
+    if isinstance(node, ast.ExceptHandler):
+        return [node.name] if node.name else []
+    return [name for target in targets(node) for name in names_in(target)]
+
+
+def map_root(node: ast.expr) -> ast.expr:
+    """``data`` of ``data.map(…).map(…)``."""
+    while isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "map":
+        node = node.func.value
+    return node
+
+
+def whole_name(name: str) -> str:
+    """The full name of an imported thing; which module of transformers it is in is no matter."""
+    first, *parts = name.split(".")
+    known = [i for i, part in enumerate(parts) if part[:1].isupper()]
+    if first == "transformers" and known:
+        return ".".join([first, *parts[known[0] :]])
+    return f"datasets.{parts[-1]}" if first == "datasets" and parts else name
+
+
+def _imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            for a in node.names:
+                first = a.name.partition(".")[0]
+                out[a.asname or first] = a.name if a.asname else first
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            out.update({a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names})
+    return out
+
+
 class Script:
-    def __init__(self, text: str):
+    """The reading of one text.
+
+    ``grafted`` names definitions at module level that are not upstream's, and not read.
+    Raises ``Refusal`` if the text is not Python.
+    """
+
+    def __init__(self, text: str, grafted: Container[str] = ()):
         self.text = text
-        self.tree = ast.parse(text)
-        self.all = walk(self.tree)
-        found = [(f".{_called(n.func)}", n) for n in self.all if isinstance(n, ast.Call)]
-        self._calls: dict[str, list[tuple[str, ast.Call]]] = {}  # by the last part of the name
-        for full, call in sorted(found, key=lambda c: (c[1].lineno, c[1].col_offset)):
-            self._calls.setdefault(full.rpartition(".")[2], []).append((full, call))
+        try:
+            self.tree = ast.parse(text)
+        except (SyntaxError, ValueError) as error:
+            where = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""
+            python = ".".join(platform.python_version_tuple()[:2])
+            hint = f"This is Python {python}: if it is newer Python, run the tool with that"
+            raise Refusal(f"upstream's file is not Python{where}", hint=hint) from None
+        self.body = [s for s in self.tree.body if getattr(s, "name", None) not in grafted]
+        self.nodes = [n for s in self.body for n in walk(s)]
+        self._parents = {id(c): n for n in self.nodes for c in ast.iter_child_nodes(n)}
+        self.calls = sorted((n for n in self.nodes if isinstance(n, ast.Call)), key=position)
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
-        self.functions = {n.name: n for n in self.tree.body if isinstance(n, ast.FunctionDef)}
-        trains = [f for f in self.functions.values() if self.parser_calls(f)]
-        if len(trains) != 1:
-            raise Refusal("verify: one function that parses the arguments")
-        self.main = trains[0]
+        self.functions = {n.name: n for n in self.body if isinstance(n, ast.FunctionDef)}
+        self.defined = {s.name for s in self.tree.body if isinstance(s, DEFINITIONS)}
+        self._called = {id(c): self.qualified(c.func) or dotted(c.func) for c in self.calls}
+
+    # -- refusing ------------------------------------------------------------------------------
+
+    def candidate(self, node: ast.AST, why: str = "") -> Candidate:
+        return Candidate(self.lines(node)[0], plain(self.code(node)), plain(why))
+
+    def refuse(self, looked_for: str, near: Iterable[ast.AST] = (), hint: str = "") -> Refusal:
+        return Refusal(looked_for, [self.candidate(n) for n in [*near][:4]], hint)
+
+    def one(self, found: list, looked_for: str, near: Iterable[Candidate], hint: str = ""):
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise Refusal(f"found no {looked_for}", [*near][:4], hint)
+        raise self.refuse(f"found {len(found)} places, expected one: {looked_for}", found, hint)
+
+    def require(self, holds: object, promise: str, *near: ast.AST) -> None:
+        if not holds:
+            looked_for = f"verify: the finished script breaks the promise that {promise}"
+            raise Refusal(looked_for, [self.candidate(n) for n in near] or None)
 
     @cached_property
-    def main_nodes(self) -> list[ast.AST]:
-        return walk(self.main)
+    def _text_lines(self) -> list[bytes]:
+        return self.text.encode().split(b"\n")
+
+    def code(self, node: ast.AST) -> str:
+        """The text of a node, as it stands there."""
+        lines = self._text_lines[node.lineno - 1 : node.end_lineno]
+        lines[-1] = lines[-1][: node.end_col_offset]
+        lines[0] = lines[0][node.col_offset :]
+        return b"\n".join(lines).decode()
+
+    # -- the tree ------------------------------------------------------------------------------
+
+    def parent(self, node: ast.AST) -> ast.AST | None:
+        return self._parents.get(id(node))
+
+    def around(self, node: ast.AST) -> Iterator[ast.AST]:
+        """``node`` and what it stands in, inner first."""
+        while node is not None:
+            yield node
+            node = self._parents.get(id(node))
+
+    def inside(self, node: ast.AST, *outer: ast.AST) -> bool:
+        known = {id(n) for n in outer}
+        return any(id(n) in known for n in self.around(node))
+
+    def own(self, *roots: ast.AST) -> Iterator[ast.AST]:
+        """What is below the nodes, but not what is inside definitions and the like."""
+        stack = list(roots)
+        while stack:
+            yield (node := stack.pop())
+            if not isinstance(node, SCOPES):
+                stack += ast.iter_child_nodes(node)
+
+    def statement(self, node: ast.AST) -> ast.stmt:
+        return next(n for n in self.around(node) if isinstance(n, ast.stmt))
+
+    def scope(self, node: ast.AST) -> Scope:
+        """The function or class of the module that ``node`` stands in; None at module level."""
+        outer = [*self.around(node)][-1]
+        return outer if isinstance(outer, DEFINITIONS) and outer is not node else None
+
+    def lines(self, node: ast.AST) -> tuple[int, int]:
+        """First and last line of the statement that ``node`` is or stands in; its head alone for a part."""
+        step = self.statement(node)
+        first = min([step.lineno, *(d.lineno for d in getattr(step, "decorator_list", ()))])
+        return first, step.end_lineno
+
+    def where(self, node: ast.AST) -> str:
+        """Dotted name of the class or function around ``node``; ``module`` at top level."""
+        found = [n.name for n in self.around(node) if isinstance(n, DEFINITIONS)]
+        return ".".join(reversed(found)) or "module"
+
+    # -- names ---------------------------------------------------------------------------------
 
     @cached_property
-    def main_own(self) -> list[ast.AST]:
-        """What is in main() itself, and not in what it defines."""
-        return list(_own(self.main))
+    def imports(self) -> dict[str, str]:
+        """Local name of everything imported, wherever, to its full dotted name."""
+        return _imported(self.nodes)
 
     @cached_property
-    def top_own(self) -> list[ast.AST]:
-        """What runs at module level, and not in a definition."""
-        return list(_own(self.tree))
+    def module_imports(self) -> dict[str, str]:
+        """``imports`` at module level alone."""
+        return _imported(self.own(*self.body))
+
+    def qualified(self, node: ast.AST) -> str:
+        """Full dotted name of an imported thing; '' for anything else."""
+        head, _, rest = dotted(node).partition(".")
+        full = self.imports.get(head, "")
+        return whole_name(f"{full}.{rest}") if full and rest else full
+
+    def called(self, call: ast.Call) -> str:
+        """Full name of what is called; of what is not imported, as it is written."""
+        return self._called[id(call)]
+
+    def calls_to(self, *names: str) -> list[ast.Call]:
+        return [c for c in self.calls if self._called[id(c)] in names]
+
+    def method_calls(self, *methods: str) -> list[ast.Call]:
+        return [c for c in self.calls if getattr(c.func, "attr", None) in methods]
+
+    def uses(self, name: str) -> list[ast.expr]:
+        """Where an imported thing is used, by whatever name."""
+        return [
+            n
+            for n in self.nodes
+            if isinstance(n, (ast.Name, ast.Attribute)) and self.qualified(n) == name
+        ]
+
+    def only_called(self, name: str, *methods: str) -> list[ast.Call]:
+        """Calls of an imported function, or of the methods of a class.
+
+        Refusal when it is used otherwise, so that nothing goes by another name.
+        """
+        for node in self.uses(name):
+            above = self.parent(node)
+            if methods and isinstance(above, ast.Attribute):
+                node, above = above, self.parent(above)
+            if not (isinstance(above, ast.Call) and above.func is node):
+                raise self.refuse(f"every use of {name} to be a call of it", [node])
+        return self.calls_to(*(f"{name}.{m}" for m in methods), *(() if methods else (name,)))
 
     @cached_property
-    def _main_reads(self) -> dict[str, list[ast.Name]]:
+    def reads(self) -> dict[str, list[ast.Name]]:
+        """Name → where it is read."""
         out: dict[str, list[ast.Name]] = {}
-        for n in self.main_nodes:
+        for n in self.nodes:
             if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load):
                 out.setdefault(n.id, []).append(n)
         return out
 
     @cached_property
-    def _unpacked(self) -> set[int]:
-        """Identities of what a call in main() unpacks with ``**``."""
-        calls = [n for n in self.main_nodes if isinstance(n, ast.Call)]
-        return {id(k.value) for n in calls for k in n.keywords if k.arg is None}
-
-    def require(self, holds: object, promise: str, *near: ast.AST) -> None:
-        if not holds:
-            places = [Candidate(n.lineno, ast.unparse(n).split("\n")[0][:78]) for n in near]
-            raise Refusal(
-                f"verify: the finished script breaks the promise that {promise}", places or None
-            )
-
-    def calls(self, name: str, within: ast.AST | None = None) -> list[ast.Call]:
-        """Calls whose dotted name is ``name`` or ends in ``.name``, in source order."""
-        known = self._calls.get(name.rpartition(".")[2], ())
-        found = [call for full, call in known if full.endswith(f".{name}")]
-        return found if within is None else [call for call in found if _is_in(call, within)]
-
-    def parser_calls(self, within: ast.AST) -> list[ast.Call]:
-        """Where the parser of the arguments is made: upstream's, or ours in its place."""
-        return [call for name in PARSERS for call in self.calls(name, within)]
-
-    def one_call(self, name: str) -> ast.Call:
-        found = self.calls(name, self.main)
-        self.require(len(found) == 1, f"{name} is called once in {self.main.name}()", *found)
-        return found[0]
-
-    def step(self, node: ast.AST) -> ast.stmt:
-        return next(s for s in self.main.body if s.lineno <= node.lineno <= s.end_lineno)
-
-    def unconditional(self, call: ast.Call) -> bool:
-        """Is the call a statement of main()'s own block, or the value of one?"""
-        step = self.step(call)
-        return isinstance(step, (ast.Assign, ast.Expr)) and step.value is call
-
-    def assigned(self, call: ast.Call) -> list[str]:
-        for n in self.main_nodes:
-            if isinstance(n, ast.Assign) and n.value is call:
-                return [t.id for t in n.targets if isinstance(t, ast.Name)]
-            if isinstance(n, ast.AnnAssign) and n.value is call:
-                return [n.target.id] if isinstance(n.target, ast.Name) else []
-        return []
-
-    def bindings(self, name: str) -> list[ast.Name]:
-        return list(self._stores.get(name, ()))
+    def _bindings(self) -> dict[tuple[int, str], list[ast.AST]]:
+        out: dict[tuple[int, str], list[ast.AST]] = {}
+        for scope in self.functions.values():
+            for node in sorted(
+                (n for n in self.own(*scope.body) if binds(n)),
+                key=lambda n: position(self.statement(n)),
+            ):
+                for name in binds(node):
+                    out.setdefault((id(scope), name), []).append(node)
+            for node in (n for n in walk(scope) if isinstance(n, ast.Nonlocal)):
+                inner = next(n for n in self.around(node) if isinstance(n, DEFINITIONS))
+                for n in self.own(*inner.body):
+                    for name in set(binds(n)) & set(node.names):
+                        out.setdefault((id(scope), name), []).append(n)
+        return out
 
     @cached_property
-    def _stores(self) -> dict[str, list[ast.Name]]:
-        """Name → where main() binds or deletes it."""
-        out: dict[str, list[ast.Name]] = {}
-        for n in self.main_nodes:
-            if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load):
-                out.setdefault(n.id, []).append(n)
+    def _deletions(self) -> dict[tuple[int, str], list[ast.AST]]:
+        out: dict[tuple[int, str], list[ast.AST]] = {}
+        for n in self.nodes:
+            if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Del):
+                out.setdefault((id(self.scope(n)), n.id), []).append(n)
         return out
 
-    def aliases(self, names: Iterable[str]) -> set[str]:
-        """``names``, and what main() calls the same things besides (``other = name``)."""
-        out = set(names)
-        plain = [
-            ({dotted(t) for t in getattr(n, "targets", None) or [n.target]}, n.value.id)
-            for n in self.main_nodes
-            if isinstance(n, (ast.Assign, ast.AnnAssign, ast.NamedExpr))
-            and isinstance(n.value, ast.Name)
-        ]
-        while more := {t for targets, value in plain if value in out for t in targets} - out:
-            out |= more
-        return out
+    def deletions(self, name: str, scope: Scope) -> list[ast.AST]:
+        return self._deletions.get((id(scope), name), [])
 
-    def sets(self, *names: str) -> list[ast.AST]:
-        """Where main() sets an attribute of that name, whatever it is an attribute of."""
-        return [n for n in self.main_nodes if _attribute_set(n) in names]
+    def bindings(self, name: str, scope: Scope) -> list[ast.AST]:
+        """What binds ``name`` in a function itself, in source order."""
+        return self._bindings.get((id(scope), name), [])
 
-    def is_bound(self, name: str, node: ast.AST) -> bool:
-        """Has main() bound its ``name`` on every way to ``node``? Loops are taken to run."""
-        stores, bound, block = self._stores.get(name, ()), False, self.main.body
-        first = min((n.lineno for n in stores), default=0)
-        while block:
-            steps, block = block, None
-            for step in steps:
-                if _is_in(node, step):
-                    bound = bound or (isinstance(step, (ast.For, ast.With)) and _head(step, stores))
-                    block = next((b for b in _blocks(step) if _holds(b, node)), None)
-                    break
-                if step.end_lineno >= first:
-                    bound = _after(step, stores, bound)
-        return bound
+    @cached_property
+    def names(self) -> Names:
+        return Names(self)
 
-    def keywords(self, call: ast.Call) -> dict[str, ast.expr]:
-        """A call's keywords, those out of ``**dict`` displays included."""
-        out: dict[str, ast.expr] = {}
-        for k in call.keywords:
-            if k.arg is not None:
-                self.require(k.arg not in out, f"{k.arg} is given once", call)
-                out[k.arg] = k.value
-                continue
-            display = k.value
-            if isinstance(display, ast.Name):
-                self._only_unpacked(display.id)
-                values = [
-                    n.value
-                    for n in self.main_nodes
-                    if isinstance(n, ast.Assign)
-                    and any(isinstance(t, ast.Name) and t.id == display.id for t in n.targets)
-                ]
-                display = values[0] if len(values) == 1 else None
-            if isinstance(display, ast.Dict):
-                for key, value in zip(display.keys, display.values, strict=True):
-                    if isinstance(key, ast.Constant):
-                        self.require(key.value not in out, f"{key.value} is given once", call)
-                        out[key.value] = value
-        return out
+    def calls_of(self, function: ast.FunctionDef) -> list[ast.Call]:
+        return [c for c in self.calls if self.called(c) == function.name]
 
-    def _only_unpacked(self, name: str) -> None:
-        """A dict that is read otherwise than by ** may not hold what its display says."""
-        for n in self._main_reads.get(name, ()):
-            promise = f"{name} is written once and then only unpacked"
-            self.require(id(n) in self._unpacked, promise, n)
+    # -- the arguments -------------------------------------------------------------------------
 
-    def field(self, cls: str, name: str) -> ast.AnnAssign | None:
-        for n in self.classes[cls].body:
-            if isinstance(n, ast.AnnAssign) and dotted(n.target) == name:
-                return n
-        return None
+    def near_misses(self, calls: Iterable[ast.Call]) -> Iterator[Candidate]:
+        """Calls that are nearly what is looked for, and what they are instead."""
+        for c in calls:
+            yield self.candidate(c, self.qualified(c.func) or "no import that is seen here")
+
+    @cached_property
+    def parser_call(self) -> ast.Call:
+        near = self.near_misses(c for c in self.calls if "Parser" in self.called(c))
+        return self.one(self.calls_to(*PARSERS), "call of transformers.HfArgumentParser", near)
+
+    @cached_property
+    def parsed_classes(self) -> list[str]:
+        """Names of the classes given to the parser, in its order."""
+        call = self.parser_call
+        given = call.args[:1] or [k.value for k in call.keywords if k.arg == "dataclass_types"]
+        if given and isinstance(given[0], ast.Name):
+            name = given[0].id
+            given = [n.value for n in self.nodes if isinstance(n, ast.Assign) and name in binds(n)]
+        if len(given) != 1 or not isinstance(given[0], (ast.Tuple, ast.List)):
+            looked_for = "the classes given to HfArgumentParser to be a tuple written out"
+            raise self.refuse(looked_for, [call])
+        return [dotted(e) for e in given[0].elts]
+
+    def field(self, cls: str | ast.ClassDef, name: str) -> ast.AnnAssign | None:
+        body = (self.classes[cls] if isinstance(cls, str) else cls).body
+        found = (n for n in body if isinstance(n, ast.AnnAssign) and dotted(n.target) == name)
+        return next(found, None)
 
     def bases(self, cls: str) -> list[str]:
         return [dotted(b) for b in self.classes[cls].bases]
 
-    def parsed(self) -> list[str]:
-        """Names of the classes given to the parser."""
-        found = self.parser_calls(self.main)
-        self.require(len(found) == 1, f"one parser is made in {self.main.name}()", *found)
-        call = found[0]
-        given = call.args[0] if call.args else self.keywords(call).get("dataclass_types")
-        self.require(
-            isinstance(given, (ast.Tuple, ast.List)), "the parser's classes are listed", call
+    def _argument_class(self, field: str, what: str) -> ast.ClassDef:
+        known = [self.classes[c] for c in self.parsed_classes if c in self.classes]
+        return self.one(
+            [c for c in known if self.field(c, field)],
+            f"dataclass with a field {field!r} among the classes given to HfArgumentParser ({what})",
+            (self.candidate(c) for c in self.classes.values()),
+            "If upstream renamed the field, teach codemods/engine/script.py the new name",
         )
-        return [dotted(e) for e in given.elts]
 
     @cached_property
-    def _groups(self) -> dict[str, str]:
-        own = {
-            self.argument_class("model_name_or_path"): "model",
-            self.argument_class("train_file"): "data",
-        }
-        roles = [own.get(c, "training") for c in self.parsed()]
-        out: dict[str, str] = {}
-        parses: list[ast.AST] = []
-        for n in self.main_nodes:
-            value = dotted(getattr(getattr(n, "value", None), "func", None))
-            if not isinstance(n, ast.Assign) or not value.split(".")[-1].startswith("parse_"):
-                continue
-            parses.append(n)
-            target = n.targets[0]
-            if isinstance(target, (ast.Tuple, ast.List)):
-                for role, element in zip(roles, target.elts, strict=False):
-                    name = dotted(element)
-                    self.require(out.setdefault(role, name) == name, f"one name for {role}", n)
-        self.require(len(out) == 3, "the parser's result is unpacked into three names")
-        whole = {dotted(target) for n in parses for target in n.targets} - {""}
-        for role, name in out.items():
-            made = [s for s in self.main_own if s in parses or self._is_made_of(s, {name, *whole})]
-            own = [n for n in self.main_own if n in self.bindings(name)]
-            others = [n for n in own if not any(_is_in(n, s) for s in made)]
-            self.require(not others, f"{name} is the {role} arguments and nothing else", *others)
-        return out
+    def data_class(self) -> ast.ClassDef:
+        return self._argument_class("train_file", "the data arguments")
 
-    def _is_made_of(self, step: ast.AST, names: set[str]) -> bool:
-        """``name = f(name)`` and the like?"""
-        reads = [r for name in names for r in self._main_reads.get(name, ())]
-        assigns = isinstance(step, (ast.Assign, ast.AnnAssign, ast.AugAssign))
-        return assigns and any(_is_in(r, step) for r in reads)
+    @cached_property
+    def model_class(self) -> ast.ClassDef:
+        return self._argument_class("model_name_or_path", "the model arguments")
 
-    def groups(self) -> dict[str, str]:
-        """What main() calls the parsed arguments: {"model": …, "data": …, "training": …}."""
-        return self._groups
+    @cached_property
+    def first_argument_class(self) -> ast.ClassDef:
+        return min(self.model_class, self.data_class, key=position)
 
-    def loaded(self, cls: str) -> set[str]:
-        """Names that a loaded ``cls`` is bound to in main()."""
-        calls = self.calls(f"{cls}.from_pretrained", self.main)
-        return {name for c in calls for name in self.assigned(c)}
+    @cached_property
+    def groups(self) -> tuple[str | None, ...]:
+        """What each parsed class holds: the model, data or training arguments, or others."""
+        known = {self.model_class.name: "model_args", self.data_class.name: "data_args"}
+        roles = [known.get(c) or self._training(c) for c in self.parsed_classes]
+        if sorted(filter(None, roles)) != ["data_args", "model_args", "training_args"]:
+            looked_for = "HfArgumentParser to be given model, data and training arguments, one each"
+            raise self.refuse(looked_for, [self.parser_call])
+        return tuple(roles)
 
-    def model_loads(self) -> list[ast.Call]:
-        """Where the script loads a model, pretrained or from a config, in main() or elsewhere."""
-        return [call for name in MODEL_LOADS for call in self.calls(name)]
+    def _training(self, cls: str) -> str | None:
+        """Is the class transformers' training arguments, or made of them?"""
+        full = self.imports.get(cls, cls)
+        bases = self.bases(cls) if cls in self.classes else ()
+        is_training = full.startswith("transformers.") and full.endswith("TrainingArguments")
+        return "training_args" if is_training or any(map(self._training, bases)) else None
 
-    def loaded_data(self) -> set[str]:
-        """Names that loaded data is bound to in main()."""
-        calls = [c for name in DATA_READERS for c in self.calls(name, self.main)]
-        return {name for c in calls for name in self.assigned(c)}
-
-    def given(self, call: ast.Call, promise: str, *expected: str | set[str]) -> None:
-        """Require that a call has just these names for arguments, in this order, all bound."""
-        names = [dotted(a) for a in call.args]
-        right = len(names) == len(expected) and not call.keywords
-        right = right and all(
-            name in want if isinstance(want, set) else name == want
-            for name, want in zip(names, expected, strict=False)
-        )
-        self.require(right, promise, call)
-        unbound = [n for n in names if n in self._stores and not self.is_bound(n, call)]
-        bound = f"{', '.join(unbound)} is bound wherever {dotted(call.func)} is given it"
-        self.require(not unbound, bound, call)
-
-    def argument_class(self, field: str) -> str:
-        found = [c for c in self.parsed() if c in self.classes and self.field(c, field)]
-        self.require(len(found) == 1, f"one argument class defines {field}")
-        return found[0]
-
-    def definitions(self) -> dict[str, list[str]]:
-        """Every argument the script itself defines → the classes that define it."""
-        out: dict[str, list[str]] = {}
-        stack = self.parsed()
-        for cls in stack:
-            if cls in self.classes:
-                stack += [b for b in self.bases(cls) if b not in stack]
-                for n in self.classes[cls].body:
-                    if isinstance(n, ast.AnnAssign):
-                        out.setdefault(dotted(n.target), []).append(cls)
-        return out
-
-    def arguments(self) -> dict[str, str]:
-        """Every command-line argument the script itself defines → its definition (ast.dump)."""
-        out: dict[str, str] = {}
+    def definitions(self) -> dict[str, list[tuple[str, ast.AnnAssign]]]:
+        """Every argument the script itself defines → the classes that do, bases first, and how."""
+        out: dict[str, list[tuple[str, ast.AnnAssign]]] = {}
 
         def collect(cls: str) -> None:
-            if cls not in self.classes:
-                return
-            for base in self.bases(cls):
+            for base in self.bases(cls) if cls in self.classes else ():
                 collect(base)
-            for n in self.classes[cls].body:
+            for n in self.classes[cls].body if cls in self.classes else ():
                 if isinstance(n, ast.AnnAssign):
-                    out[dotted(n.target)] = ast.dump(n)
+                    out.setdefault(dotted(n.target), []).append((cls, n))
 
-        for cls in self.parsed():
+        for cls in self.parsed_classes:
             collect(cls)
         return out
 
+    # -- the things a trainer is made of -------------------------------------------------------
 
-def _is_in(node: ast.AST, outer: ast.AST) -> bool:
-    start, end = (outer.lineno, outer.col_offset), (outer.end_lineno, outer.end_col_offset)
-    return start <= (node.lineno, node.col_offset) and (node.end_lineno, node.end_col_offset) <= end
+    @cached_property
+    def trainer_call(self) -> ast.Call:
+        near = self.near_misses(c for c in self.calls if "rainer" in self.called(c).split(".")[-1])
+        return self.one(self.calls_to(*TRAINERS), "call of transformers.Trainer", near)
 
+    @cached_property
+    def main(self) -> ast.FunctionDef:
+        """The function of the module that makes the Trainer, or that calls the one that does."""
+        found = self.scope(self.trainer_call)
+        if not isinstance(found, ast.FunctionDef):
+            raise self.refuse("the Trainer to be made in a function", [self.trainer_call])
+        seen = []
+        while found not in seen:
+            seen.append(found)
+            above = {self.scope(r) for r in self.reads.get(found.name, ())}
+            found = above.pop() if len(above) == 1 and None not in above else found
+        return found
 
-def _own(function: ast.FunctionDef | ast.Module) -> Iterator[ast.AST]:
-    """What is in a function, and not in the functions and classes it defines."""
-    stack: list[ast.AST] = list(function.body)
-    while stack:
-        node = stack.pop()
-        yield node
-        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
-            stack += ast.iter_child_nodes(node)
+    def loads(self, cls: str) -> list[ast.Call]:
+        """Calls that load ``transformers.cls``, pretrained or from a config."""
+        return self.only_called(f"transformers.{cls}", *LOADS)
 
+    @cached_property
+    def model_loads(self) -> list[ast.Call]:
+        """Where the model that is trained is loaded, pretrained or from a config."""
+        found = [c for c in self.method_calls(*LOADS) if self.names.made_by(c) == "model"]
+        if not any(c.func.attr == "from_pretrained" for c in found):
+            raise self.refuse(
+                "found no call of from_pretrained of a model class of transformers",
+                self.method_calls(*LOADS),
+                "The model is expected to be loaded through that class by name",
+            )
+        return found
 
-def _attribute_set(node: ast.AST) -> str:
-    """``b`` of ``a.b = …`` and of ``setattr(a, "b", …)``."""
-    if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-        return node.attr
-    if isinstance(node, ast.Call) and dotted(node.func) == "setattr" and len(node.args) > 1:
-        return getattr(node.args[1], "value", "")
-    return ""
+    @cached_property
+    def data_maps(self) -> list[ast.Call]:
+        """Where the loaded data, and what was mapped from it, is mapped."""
+        known, found = set(), []
+        for call in self.method_calls("map"):
+            scope, name = self.scope(call), dotted(map_root(call))
+            if (scope, name) in known or "data" in self.names.roles(name, scope):
+                found.append(call)
+                known |= {(scope, n) for n in binds(self.parent(call))}
+        return found
 
+    def name(self, role: str, scope: Scope) -> str:
+        """What a function calls its model, its tokenizer, …; Refusal if that is not clear."""
+        return self.names.one(role, scope)
 
-def _blocks(step: ast.stmt) -> list[list[ast.stmt]]:
-    """The blocks of a statement that run where it stands (not those of a definition)."""
-    if isinstance(step, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return []
-    blocks = [getattr(step, part, None) or [] for part in ("body", "orelse", "finalbody")]
-    return [*blocks, *(h.body for h in getattr(step, "handlers", ()))]
+    # -- values that may stand in a call or in a dict that is handed to it -----------------------
 
+    def keyword(self, call: ast.Call, name: str) -> list[tuple[ast.AST, ast.expr]]:
+        """Where a call is given ``name``: (what holds the value, the value).
 
-def _holds(block: list[ast.stmt], node: ast.AST) -> bool:
-    return any(_is_in(node, s) for s in block)
+        The holder is the keyword, the dict display that has the entry, or the assignment to
+        ``kwargs["name"]``. Refusal when the call unpacks a dict that is not written out here.
+        """
+        found = [(k, k.value) for k in call.keywords if k.arg == name]
+        for k in call.keywords:
+            if k.arg is None:
+                found += [(h, v) for h, key, v in self._entries(k.value, call) if key == name]
+        return found
 
+    def _entries(self, node: ast.expr, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]]:
+        """Every (holder, key, value) of a dict that is written out, and filled, in this function."""
+        if isinstance(node, ast.Dict):
+            pairs = [*zip(node.keys, node.values, strict=True)]
+            known = [(node, string(k), v) for k, v in pairs if k]
+            more = [v for k, v in pairs if k is None]
+            return known + [e for m in more for e in self._entries(m, call)]
+        if isinstance(node, ast.Call) and self.called(node) == "dict":
+            known = [(k, k.arg, k.value) for k in node.keywords if k.arg]
+            more = [*node.args, *(k.value for k in node.keywords if k.arg is None)]
+            return known + [e for m in more for e in self._entries(m, call)]
+        if isinstance(node, ast.Name) and (made := self._filled(node.id, call)) is not None:
+            return made
+        if isinstance(node, ast.Call) and dotted(node.func) == "zero3_model_kwargs":
+            return []  # ours, and nobody else's keyword is among them
+        raise self.refuse(
+            "every ** of this call to be one dict written out in its function",
+            [call],
+            "Its keywords can't be known otherwise",
+        )
 
-def _head(step: ast.For | ast.With, stores: Iterable[ast.Name]) -> bool:
-    """Does the first line of a loop or a with statement bind the name?"""
-    return any(_is_in(n, step) and not any(_holds(b, n) for b in _blocks(step)) for n in stores)
+    def _filled(self, name: str, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]] | None:
+        """The entries of the dict ``name``; None when it may hold others than are seen here."""
+        scope, out = self.scope(call), []
+        bound = self.bindings(name, scope)
+        if not bound or not all(isinstance(n, (ast.Assign, ast.AnnAssign)) for n in bound):
+            return None
+        for node in bound:
+            out += self._entries(node.value, call)
+        for read in (r for r in self.reads.get(name, ()) if self.scope(r) is scope):
+            above = self.parent(read)
+            if isinstance(above, ast.keyword) and above.arg is None:
+                continue
+            if isinstance(above, ast.Subscript) and isinstance(
+                set_ := self.parent(above), ast.Assign
+            ):
+                out.append((set_, string(above.slice), set_.value))
+            elif getattr(above, "attr", "") == "update" and isinstance(
+                self.parent(above), ast.Call
+            ):
+                update = self.parent(above)
+                out += [(k, k.arg, k.value) for k in update.keywords if k.arg]
+                rest = [*update.args, *(k.value for k in update.keywords if k.arg is None)]
+                out += [e for m in rest for e in self._entries(m, call)]
+            elif not self._only_asks(above):
+                looked_for = f"{name!r} to be written, filled and unpacked, and nothing else"
+                raise self.refuse(looked_for, [self.statement(read), call])
+        return out
 
+    def _only_asks(self, above: ast.AST | None) -> bool:
+        """``kwargs["a"]``, ``kwargs.get("a")``, ``"a" in kwargs``?"""
+        if isinstance(above, ast.Subscript):
+            return isinstance(above.ctx, ast.Load)
+        return isinstance(above, ast.Compare) or getattr(above, "attr", "") in (
+            "get",
+            "items",
+            "keys",
+        )
 
-def _after(step: ast.stmt, stores: Iterable[ast.Name], bound: bool) -> bool:
-    """Is the name with these bindings bound after ``step``, if it ``bound`` was before?
+    # -- where things run ------------------------------------------------------------------------
 
-    What ends the run or the loop is as good as binding it: nothing follows.
-    """
-    if isinstance(step, (ast.Return, ast.Raise, ast.Break, ast.Continue)):
-        return True
-    inside = [n for n in stores if step.lineno <= n.lineno <= step.end_lineno]
-    if bound and not inside:
-        return True
-    if isinstance(step, ast.If):
-        return all(_through(b, stores, bound) for b in (step.body, step.orelse))
-    if not inside:
-        return bound
-    if isinstance(step, (ast.For, ast.While, ast.With, ast.Try)):
-        bound = bound or (isinstance(step, (ast.For, ast.With)) and _head(step, inside))
-        return _through([*step.body, *getattr(step, "orelse", ())], inside, bound)
-    if isinstance(step, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        name = inside[0].id
-        return bound or any(isinstance(n, ast.Nonlocal) and name in n.names for n in walk(step))
-    return not isinstance(inside[-1].ctx, ast.Del)
+    def steps(self, node: ast.AST) -> list[ast.stmt]:
+        """The statements around ``node``, outer first, each of which runs when the one around does.
 
+        The first stands in its function's own block, a further one in a ``with`` or a ``try``.
+        """
+        scope = self.scope(node)
+        block, out = (scope or self.tree).body, []
+        while block:
+            out.append(next(s for s in block if self.inside(node, s)))
+            block = out[-1].body if isinstance(out[-1], (ast.With, ast.Try)) else []
+            block = block if any(self.inside(node, s) for s in block) else []
+        return out
 
-def _through(block: list[ast.stmt], stores: Iterable[ast.Name], bound: bool) -> bool:
-    for step in block:
-        bound = _after(step, stores, bound)
-    return bound
+    def not_nested(self, node: ast.AST) -> ast.AST:
+        """``node``; Refusal when it stands in a definition inside its function."""
+        scope = self.scope(node)
+        for outer in self.around(node):
+            if outer is scope:
+                break
+            if isinstance(outer, (*DEFINITIONS, ast.Lambda)):
+                where = f"{scope.name}()" if scope else "the module"
+                raise self.refuse(f"this to stand in {where} itself, not in a definition", [node])
+        return node
 
-
-def _called(func: ast.AST) -> str:
-    """``dotted``; of ``f().g`` and the like at least ``.g``, so that no method call hides."""
-    if isinstance(func, ast.Attribute):
-        return f"{_called(func.value)}.{func.attr}"
-    return dotted(func)
-
-
-def dotted(node: ast.AST) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        return f"{dotted(node.value)}.{node.attr}"
-    return ""
+    def lifted(self, node: ast.AST, *roles: str) -> ast.AST:
+        """``node``, or the call that leads to it, in a function that knows things of all ``roles``."""
+        while True:
+            scope = self.scope(node)
+            missing = [r for r in roles if not self.names.all(r, scope)]
+            above = self.calls_of(scope) if scope else []
+            if not missing or len(above) != 1 or self.scope(above[0]) is None:
+                return node
+            node = above[0]

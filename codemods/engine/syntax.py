@@ -62,6 +62,35 @@ def add_argument(code: str) -> Callable[[cst.Call], cst.Call]:
     return edit
 
 
+def _without(items: list, gone: Callable[[cst.CSTNode], bool]) -> list:
+    """``items`` but those that are gone; what comes last ends as the last one did."""
+    left = [item for item in items if not gone(item)]
+    if left and gone(items[-1]):
+        left[-1] = left[-1].with_changes(comma=items[-1].comma)
+        if isinstance(left[-1], cst.Arg):
+            last = items[-1].whitespace_after_arg
+            left[-1] = left[-1].with_changes(whitespace_after_arg=last)
+    return left
+
+
+def remove_argument(name: str) -> Callable[[cst.Call], cst.Call]:
+    """Edit: the call without its keyword ``name``."""
+
+    def gone(arg: cst.Arg) -> bool:
+        return arg.keyword is not None and arg.keyword.value == name
+
+    return lambda call: call.with_changes(args=_without(list(call.args), gone))
+
+
+def remove_entry(name: str) -> Callable[[cst.Dict], cst.Dict]:
+    """Edit: the dict display without its entry ``name``."""
+
+    def gone(entry: cst.BaseDictElement) -> bool:
+        return isinstance(entry, cst.DictElement) and string(entry.key) == name
+
+    return lambda node: node.with_changes(elements=_without(list(node.elements), gone))
+
+
 def add_entry(key: str, value: str) -> Callable[[cst.Dict], cst.Dict]:
     """Edit: the dict display with one more entry at its end."""
     new = cst.DictElement(cst.SimpleString(f'"{key}"'), cst.parse_expression(value))

@@ -15,7 +15,7 @@ from adapter_config import _check_adapter_config
 from adapter_weights import _adapter_file, _file_digest, _gathered, _put_adapter
 from base_model import RUN_FILE, _check_same_base
 from deepspeed_engine import _engines_without_frozen_weights
-from evaluation_counts import _response_counts
+from evaluation_counts import _response_accuracy, _response_counts
 from learning_checks import (
     _require_finite_loss,
     _require_finite_weights,
@@ -23,6 +23,7 @@ from learning_checks import (
     _watch_checkpointing,
 )
 from length_grouping import _EpochLengthGroupedSampler
+from positions import check_longest
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
@@ -90,19 +91,15 @@ class AdapterTrainer(Trainer):
     def __init__(self, *args, **kwargs):
         if kwargs.get("args") is not None:
             _use_one_gpu(kwargs["args"])
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, compute_metrics=_response_accuracy, **kwargs)
         base = self.model.get_base_model()
+        check_longest(self.args, base)
         # Releases ask the peft model, which takes and names anything, for these.
         if getattr(self, "model_accepts_loss_kwargs", False):
             self.model_accepts_loss_kwargs = _takes_loss_options(base)
         self.label_names = self.args.label_names or ["labels"]
         self.args.logging_nan_inf_filter = False  # which logs 0.0 for them
         self._checkpointing_watched = not self.args.gradient_checkpointing
-        # Called here, a batch at a time, and not in the release's loop, which keeps what it returns.
-        self._predicted_ids, self.preprocess_logits_for_metrics = (
-            self.preprocess_logits_for_metrics,
-            None,
-        )
         if self.label_smoother is not None:
             self.label_smoother = functools.partial(_smoothed_next_token_loss, self.label_smoother)
 
@@ -113,15 +110,15 @@ class AdapterTrainer(Trainer):
         return sampler
 
     def prediction_step(self, *args, **kwargs):
-        """Evaluate one batch; its predictions and labels are counts, as `ResponseAccuracy` takes them.
+        """Evaluate one batch; its predictions and labels are counts, as the accuracy takes them.
 
         Returns:
             (loss, hits, counted): loss as the release returns it, and `_response_counts`.
         """
         loss, logits, labels = super().prediction_step(*args, **kwargs)
-        if logits is None or labels is None or self._predicted_ids is None:
+        if logits is None or labels is None:
             return loss, logits, labels
-        return loss, *_response_counts(self._predicted_ids(logits, labels), labels)
+        return loss, *_response_counts(logits, labels)
 
     def training_step(self, *args, **kwargs):
         """Train on one batch; a loss that is not finite ends the run, unless --allow_non_finite."""

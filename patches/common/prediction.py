@@ -11,7 +11,7 @@ from data_files import ROW_COLUMNS
 from dialogues import as_messages
 from generation_ends import _all_stop_ids
 from prompt_response import check_columns, first_rows, read_dialogues
-from tqdm.auto import tqdm
+from tqdm.auto import tqdm as progress_bar
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def predict_responses(
         tokenizer.padding_side = "left"
         if training_args.gradient_checkpointing:
             model.config.use_cache = True  # off for training only
-        for start in tqdm(range(0, share, batch), desc="Predicting", disable=rank != 0):
+        for start in progress_bar(range(0, share, batch), desc="Predicting", disable=rank != 0):
             indices = mine[start : start + batch]
             prompts = [
                 encode_prompt(tokenizer, as_messages(*rows[i][:2]), data_args) for i in indices

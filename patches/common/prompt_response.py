@@ -1,4 +1,4 @@
-"""Prompt/response rows as training features: encoding, batching and the accuracy over responses."""
+"""Prompt/response rows as training features: encoding and batching."""
 
 import contextlib
 import functools
@@ -10,13 +10,12 @@ import numpy as np
 import torch
 from data_files import ROW_COLUMNS
 from dialogues import as_messages, read_dialogue, used_columns
+from positions import check_positions, note_longest
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
 
 LABEL_IGNORED = -100  # torch.nn.CrossEntropyLoss's default ignore_index
-# What models' configurations call the most positions they have.
-POSITION_LIMITS = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 
 
 @contextlib.contextmanager
@@ -119,30 +118,6 @@ def _encode_batch(
     return found | {length: [len(row["input_ids"]) for row in encoded], "row": numbers}
 
 
-def position_limit(model):
-    """Return (the most positions a model has or None, whether it looks them up in a table)."""
-    found = (getattr(model.config, name, None) for name in POSITION_LIMITS)
-    limit = next((n for n in found if isinstance(n, int) and n > 0), None)
-    words = model.get_input_embeddings()
-    tables = [m for m in model.modules() if isinstance(m, torch.nn.Embedding) and m is not words]
-    # OPT's table, for one, begins with two rows that stand for no position.
-    is_table = limit is not None and any(0 <= m.num_embeddings - limit < 8 for m in tables)
-    return limit, is_table
-
-
-def _check_positions(place, length, limit, is_table):
-    """Refuse a row that is longer than the model's table of positions; tell of other models."""
-    if limit is None or length <= limit:
-        return
-    line = (
-        f"{place}: {length} tokens, and the model has {limit} positions: lower --max_source_length or "
-        "--max_target_length."
-    )
-    if is_table:
-        raise UserError(line)
-    logger.warning(line)
-
-
 def _tell_cuts(source, rows, limits):
     """Log in one line how many rows of an encoded split were cut, and what would have held them."""
     said = []
@@ -162,14 +137,14 @@ def _tell_cuts(source, rows, limits):
 class _StreamWatch:
     """Tells of the first row of a stream that is cut, and refuses one that is too long."""
 
-    def __init__(self, limits, positions):
-        self.limits, self.positions, self.told = limits, positions, set()
+    def __init__(self, limits, training_args):
+        self.limits, self.training_args, self.told = limits, training_args, set()
 
     def __call__(self, place, row):
-        if "long" not in self.told and self.positions[0] is not None:
-            _check_positions(place, len(row["input_ids"]), *self.positions)
-            if len(row["input_ids"]) > self.positions[0]:
-                self.told.add("long")
+        limit, is_table = getattr(self.training_args, "positions", (None, False))
+        if "long" not in self.told and limit is not None and len(row["input_ids"]) > limit:
+            check_positions(place, len(row["input_ids"]), limit, is_table)
+            self.told.add("long")
         for part in ("source", "target"):
             limit = getattr(self.limits, f"max_{part}_length")
             if part not in self.told and row[f"{part}_length"] > limit:
@@ -182,9 +157,7 @@ class _StreamWatch:
                 )
 
 
-def encode_split(
-    split, rows, encode_pair, tokenizer, data_args, training_args, positions=(None, False)
-):
+def encode_split(split, rows, encode_pair, tokenizer, data_args, training_args):
     """Return one split, a Dataset or an IterableDataset, encoded; see `encode_datasets`.
 
     Raises:
@@ -224,7 +197,7 @@ def encode_split(
         names=list(shown),
         length=length,
         split=split,
-        watch=_StreamWatch(limits, positions) if streaming else None,
+        watch=_StreamWatch(limits, training_args) if streaming else None,
     )
     found = rows.map(
         encode,
@@ -235,7 +208,7 @@ def encode_split(
         **options,
     )
     if not streaming:
-        _check_encoded(source, rows, found, data_args, training_args, positions)
+        _check_encoded(source, rows, found, data_args, training_args)
     return found
 
 
@@ -244,8 +217,8 @@ def place_of(rows, number, source):
     return rows[number].get("place") or f"{source}, row {number + 1} (counted from 1)"
 
 
-def _check_encoded(source, rows, found, data_args, training_args, positions):
-    """Refuse an encoded split without rows or with one too long; tell of rows skipped and cut."""
+def _check_encoded(source, rows, found, data_args, training_args):
+    """Refuse an encoded split without rows; tell of rows skipped and cut, note the longest."""
     if not len(found):
         raise UserError(
             f"{source} has no usable row: in all {len(rows)} of them the prompt or the response is empty."
@@ -253,11 +226,8 @@ def _check_encoded(source, rows, found, data_args, training_args, positions):
     lengths = found.data.column(training_args.length_column_name).to_numpy()
     longest = int(lengths.argmax())
     number = found.data.column("row")[longest].as_py()
-    place = place_of(rows, number, source)
-    main = training_args.process_index == 0
-    if main or positions[1]:
-        _check_positions(place, int(lengths[longest]), *positions)
-    if not main:
+    note_longest(training_args, place_of(rows, number, source), int(lengths[longest]))
+    if training_args.process_index > 0:
         return
     if skipped := len(rows) - len(found):
         logger.warning(
@@ -269,12 +239,24 @@ def _check_encoded(source, rows, found, data_args, training_args, positions):
     _tell_cuts(source, found, data_args.limits())
 
 
-def encode_datasets(raw_datasets, encode_pair, tokenizer, model, data_args, training_args):
+class _EncodedOnDemand:
+    """Encoded splits of a data set; one that the run was not said to use is encoded when asked for."""
+
+    def __contains__(self, split):
+        return split in self.raw_datasets
+
+    def __missing__(self, split):
+        self[split] = self.encode(split, self.raw_datasets[split])
+        return self[split]
+
+
+def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_args):
     """Turn prompt/response rows into unpadded token sequences, one per row.
 
-    Only the splits the run needs are encoded: "train" for `do_train`, "validation" for `do_eval`.
-    `max_train_samples` and `max_eval_samples` count rows of the data, so they apply before any row
-    is encoded or skipped, and a large file costs no more than the rows that are used.
+    The splits the run needs are encoded at once: "train" for `do_train`, "validation" for
+    `do_eval`; another one when it is asked for. `max_train_samples` and `max_eval_samples` count
+    rows of the data, so they apply before any row is encoded or skipped, and a large file costs no
+    more than the rows that are used.
 
     Beside its features each row has its length, in `training_args.length_column_name`: batches of
     rows of similar length are made from that, without reading the rows.
@@ -290,46 +272,39 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, model, data_args, trai
             the answer; `limits` has `max_source_length`, `max_target_length` and `learn`. A
             module-level function, for the cache and for worker processes.
         tokenizer: the model's tokenizer.
-        model: the model, which says how many positions it has.
         data_args: the script's data arguments, which also say how a row is read.
         training_args: transformers.TrainingArguments.
 
     Returns:
-        A mapping like `raw_datasets`, with the encoded splits only.
+        A mapping like `raw_datasets`, of encoded splits.
 
     Raises:
         UserError: a missing column, a value of the wrong kind (with file, row and column), no
-            row left to use, one too long for the model, or nothing to predict from.
+            row left to use, or nothing to predict from.
     """
     if getattr(training_args, "do_predict", False):
         data_args.require_test_data(raw_datasets)  # now, not after hours of training
-    wanted = {
-        split: most
-        for split, most, needed in (
-            ("train", data_args.max_train_samples, training_args.do_train),
-            ("validation", data_args.max_eval_samples, training_args.do_eval),
-        )
-        if needed and split in raw_datasets
-    }
-    result = type(raw_datasets)()
-    with training_args.main_process_first(desc="encoding prompts and responses"):
-        for split, most in wanted.items():
-            rows = first_rows(raw_datasets[split], most)
-            if split == "validation" and hasattr(rows, "__len__") and not len(rows):
-                raise UserError(
-                    f"--do_eval: {data_args.source(split)} is too small to take "
-                    f"{data_args.validation_split_percentage} % of it for evaluation: give --validation_file, or "
-                    "a larger --validation_split_percentage."
-                )
-            result[split] = encode_split(
-                split,
-                rows,
-                encode_pair,
-                tokenizer,
-                data_args,
-                training_args,
-                position_limit(model),
+    most = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
+
+    def encode(split, rows):
+        rows = first_rows(rows, most.get(split))
+        if split == "validation" and hasattr(rows, "__len__") and not len(rows):
+            raise UserError(
+                f"--do_eval: {data_args.source(split)} is too small to take "
+                f"{data_args.validation_split_percentage} % of it for evaluation: give --validation_file, or "
+                "a larger --validation_split_percentage."
             )
+        return encode_split(split, rows, encode_pair, tokenizer, data_args, training_args)
+
+    result = type("EncodedDatasets", (_EncodedOnDemand, type(raw_datasets)), {})()
+    result.raw_datasets, result.encode = raw_datasets, encode
+    with training_args.main_process_first(desc="encoding prompts and responses"):
+        for split, needed in (
+            ("train", training_args.do_train),
+            ("validation", training_args.do_eval),
+        ):
+            if needed and split in raw_datasets:
+                result[split] = encode(split, raw_datasets[split])
     return result
 
 
@@ -385,23 +360,3 @@ class PairCollator:
             for name, filler in self.fillers.items()
             if name in rows[0]
         }
-
-
-class ResponseAccuracy:
-    """Share of response tokens predicted right; takes the place of a metric from the hub."""
-
-    def compute(self, predictions, references):
-        """Return {"accuracy": float}, 0.0 where no token counts.
-
-        Args:
-            predictions: how many tokens were predicted right, row by row, as
-                `AdapterTrainer.prediction_step` counts them; an array of any shape.
-            references: how many there were to predict, in that same shape.
-
-        Raises:
-            ValueError: token ids instead of counts.
-        """
-        right, counted = np.asarray(predictions), np.asarray(references)
-        if right.shape != counted.shape or (right < 0).any() or (right > counted).any():
-            raise ValueError("ResponseAccuracy takes counts of tokens, not their ids.")
-        return {"accuracy": float(right.sum() / max(counted.sum(), 1))}

@@ -9,6 +9,7 @@ written by hand: what ``verify`` has to accept, and, with one slot spoilt, what 
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import importlib
@@ -19,13 +20,11 @@ from types import ModuleType
 
 import pytest
 
-from codemods.engine.anchors import Anchors
 from codemods.engine.edits import Edits
 from codemods.engine.imports import drop_unused
 from codemods.engine.patch import Patch
 from codemods.engine.refusal import Refusal
 from codemods.engine.script import Script
-from codemods.engine.source import Source
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -67,8 +66,8 @@ def slots(text: str) -> dict[str, str]:
     """``[name]`` lines head the slots of a script written out."""
     out: dict[str, str] = {}
     for part in textwrap.dedent(text).split("\n[")[1:]:
-        name, _, body = part.partition("]\n")
-        out[name] = body.rstrip("\n")
+        name, _, body = part.partition("]")
+        out[name] = body.removeprefix("\n").rstrip("\n")
     return out
 
 
@@ -303,7 +302,6 @@ FINISHED = OLD | slots("""
     [imports]
     from transformers import (
         AutoConfig,
-        AutoModel,
         AutoTokenizer,
         TrainingArguments,
     )
@@ -335,12 +333,8 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
         model.resize_token_embeddings(101)
     [mapping]
 
-    chunks = encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)
+    chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)
     [metric]
-    metric = ResponseAccuracy()
-
-    def score(pair):
-        return metric.compute(predictions=pair[0], references=pair[1])
     [trainer]
 
     model = add_lora(model, tokenizer, stop_ids, margs, targs)
@@ -352,8 +346,6 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
         tokenizer=tokenizer,
         # The default one would pad.
         data_collator=PairCollator(tokenizer, dargs),
-        compute_metrics=score,
-        preprocess_logits_for_metrics=best,
         callbacks=make_callbacks(dargs, targs),
     )
     [evaluate]
@@ -369,6 +361,9 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
 
 # Stands for the payload: names alone, since no codemod looks at what is in it.
 PAYLOAD = """
+
+from transformers import AutoModel
+
 
 class LoraArguments:
     pass
@@ -391,10 +386,6 @@ class LenientArgumentParser(HfArgumentParser):
 
 
 class PairCollator:
-    pass
-
-
-class ResponseAccuracy:
     pass
 
 
@@ -451,6 +442,9 @@ def zero3_model_kwargs():
 """
 
 
+GRAFTED = {node.name for node in ast.parse(PAYLOAD).body if hasattr(node, "name")}
+
+
 def dedent(snippet: str) -> str:
     """A snippet as a table shows it: one string, or a block indented with the table."""
     if snippet.rstrip(" ").endswith("\n"):
@@ -468,7 +462,7 @@ def render(base: dict[str, str], filled: dict[str, str] | None = None, newline: 
         name = line.strip()[1:-1]
         if line.strip().startswith("{") and name in texts:
             indent = line[: line.index("{")]
-            inside = texts[name].split("\n")
+            inside = texts[name].split("\n") if texts[name] else []
             lines += [indent + n if n.strip() else "" for n in inside]
         else:
             lines.append(line)
@@ -487,30 +481,28 @@ def series(name: str = "chatglm") -> list[ModuleType]:
     ]
 
 
-@functools.lru_cache(maxsize=1)
-def read(text: str) -> tuple[Source, Anchors]:
-    """The script parsed; edits don't change it."""
-    source = Source(text)
-    return source, Anchors(source)
+def finished(text: str) -> Script:
+    """The finished script as ``verify`` reads it."""
+    return Script(text, GRAFTED)
 
 
 def apply(text: str, codemod: ModuleType) -> tuple[str, Patch]:
     """One codemod applied to the script: the text that comes out, and the record."""
-    source, anchors = read(text)
-    patch = Patch(codemod.__name__.split(".")[-1], Edits(source), anchors, [])
+    edits = Edits(Script(text))
+    patch = Patch(codemod.__name__.split(".")[-1], edits, edits.script, [])
     codemod.apply(patch)
-    return patch.edits.rebuild().code, patch
+    return edits.rebuild().code, patch
 
 
 @functools.lru_cache(maxsize=8)
 def finish(text: str, name: str = "chatglm") -> str:
     """The script with the whole series applied and stand-ins for its payload."""
-    source, anchors = read(text)
-    edits = Edits(source)
+    edits = Edits(Script(text))
     for codemod in series(name):
-        codemod.apply(Patch(codemod.__name__, edits, anchors, []))
-    module, _ = drop_unused(edits.rebuild(), source, [])
-    return module.code + PAYLOAD.replace("\n", source.module.default_newline)
+        codemod.apply(Patch(codemod.__name__, edits, edits.script, []))
+    before = edits.concrete.module
+    module, _ = drop_unused(edits.rebuild(), before, [])
+    return module.code + PAYLOAD.replace("\n", before.default_newline)
 
 
 def check_transformed(
@@ -534,7 +526,7 @@ def check_transformed(
     text, patch = apply(old, codemod)
     assert text == expected, difference(expected, text)
     assert bool(patch.changes) == (text != old), "the record says what changed"
-    codemod.verify(Script(finish(old)))
+    codemod.verify(finished(finish(old)))
     return patch
 
 
@@ -551,7 +543,7 @@ def check_noop(codemod: ModuleType, *, base: dict[str, str] = OLD, **filled: str
     text, patch = apply(old, codemod)
     assert text == old
     assert patch.changes == []
-    codemod.verify(Script(finish(old)))
+    codemod.verify(finished(finish(old)))
 
 
 def check_refused(
@@ -576,7 +568,7 @@ def check_refused(
     check_nearest(error, old, nearest)
     assert error.hint.startswith(hint)
     assert bool(error.hint) == bool(hint), f"the hint is: {error.hint}"
-    error.patch = "the-patch"
+    error.patches = ["the-patch"]
     assert str(error).startswith(f"patch 'the-patch' does not apply: {error.looked_for}")
     assert "\n" not in str(error)
     return error
@@ -599,7 +591,7 @@ def check_unverified(
     """``apply`` has nothing against it, but ``verify`` refuses what the series makes of it."""
     text = finish(render(base, {name: dedent(text) for name, text in filled.items()}))
     with pytest.raises(Refusal) as caught:
-        codemod.verify(Script(text))
+        codemod.verify(finished(text))
     check_promise(caught.value, promise)
 
 
@@ -609,14 +601,14 @@ def check_caught(
     """``verify`` refuses the finished script with a slot spoilt, naming the promise broken."""
     text = render(FINISHED, {name: dedent(text) for name, text in spoilt.items()}) + payload
     with pytest.raises(Refusal) as caught:
-        codemod.verify(Script(text))
+        codemod.verify(finished(text))
     check_promise(caught.value, promise)
 
 
 def check_accepted(codemod: ModuleType, **filled: str) -> None:
     """``verify`` accepts the finished script with a slot filled otherwise, but right."""
     text = render(FINISHED, {name: dedent(text) for name, text in filled.items()})
-    codemod.verify(Script(text + PAYLOAD))
+    codemod.verify(finished(text + PAYLOAD))
 
 
 def check_promise(error: Refusal, promise: str) -> None:

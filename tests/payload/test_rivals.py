@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
 from chatglm_encoding import build_prompt, encode_pair
-from conftest import PlainModel, make_training_args
+from conftest import make_training_args
 from prompt_response import PairCollator, _each_id_looked_up_once, encode_datasets
 from test_lora import ToyTokenizer, add_lora, arguments
 
@@ -43,7 +43,7 @@ def encoded(rows, tokenizer, data_args, training_args):
     data_args.history_column = "history"
     raw = datasets.DatasetDict(train=rows)
     args = training_args(do_train=True)
-    return encode_datasets(raw, encode_pair, tokenizer, PlainModel(), data_args, args)["train"]
+    return encode_datasets(raw, encode_pair, tokenizer, data_args, args)["train"]
 
 
 def test_the_recipe_pads_every_row_to_what_the_limits_allow(rows, tokenizer):

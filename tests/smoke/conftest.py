@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -82,7 +82,7 @@ class Runner:
     ):
         self.folder, self.model, self.script = folder, model, _script(sibling)
         self.env, self.zygote = _environment(home), zygote
-        self.told = _told(_script(), home)
+        self.told = _told(_script(), zygote)
         self.options: dict[str, object] = (
             {"use_cpu": True}
             if "use_cpu" in self.told
@@ -125,25 +125,50 @@ class Runner:
                 line += [f"--{name}"] if value is True else [f"--{name}", str(value)]
         return line
 
+    def text(self, name: str, content: str) -> Path:
+        file = self.folder / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(content, encoding="utf-8")
+        return file
+
     def run(
-        self, out: str, *, launcher: tuple[str, ...] = (), fails: bool = False, **given: object
+        self,
+        out: str,
+        *,
+        launcher: tuple[str, ...] | None = None,
+        fails: bool = False,
+        **given: object,
     ) -> str:
-        """Run to the end; what it printed. ``launcher`` goes between python and the script."""
-        ran = subprocess.run(
-            [sys.executable, *launcher, str(self.script), *self.arguments(out, **given)],
-            cwd=self.folder,
-            env=self.env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-        )
-        assert (ran.returncode != 0) is fails, ran.stdout[-6000:]
-        return ran.stdout
+        """Run to the end; what it printed.
+
+        By ``fork``, unless a ``launcher`` is given: what goes between python and the script.
+        """
+        if launcher is None:
+            status, output = self.fork(out, **given)
+        else:
+            ran = subprocess.run(
+                [sys.executable, *launcher, str(self.script), *self.arguments(out, **given)],
+                cwd=self.folder,
+                env=self.env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+            )
+            status, output = ran.returncode, ran.stdout
+        assert (status != 0) is fails, output[-6000:]
+        return output
 
     def fork(self, out: str, **given: object) -> tuple[int, str]:
-        """``run`` in a process that has imported the libraries already: status, what it printed."""
-        return self.zygote.run(self.folder, [str(self.script), *self.arguments(out, **given)])
+        """Run in a process that has imported the libraries already: status, what it printed."""
+        ran = self.zygote.run(self.folder, [self.script, *self.arguments(out, **given)])
+        return ran.returncode, ran.stdout
+
+    def program(self, *argv: object, given: str = "") -> str:
+        """Likewise a program of one's own, or ``-m`` a module: its output, errors left out."""
+        ran = self.zygote.run(self.folder, argv, given, errors="errors.txt")
+        assert ran.returncode == 0, (self.folder / "errors.txt").read_text("utf-8")[-3000:]
+        return ran.stdout
 
     def losses(self, out: str) -> dict[int, float]:
         """Training loss by step."""
@@ -199,12 +224,6 @@ class Case(Runner):
         learnt = re.findall("⟦(.*?)⟧", shown, re.DOTALL)
         return [re.sub(r"<sop>|<eop>|<\|.*?\|>", "", text).strip() for text in learnt]
 
-    def text(self, name: str, content: str) -> Path:
-        file = self.folder / name
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(content, encoding="utf-8")
-        return file
-
 
 class Zygote:
     """The process that zygote.py is, once somebody needs it."""
@@ -212,7 +231,10 @@ class Zygote:
     def __init__(self, home: Path):
         self.home, self.process = home, None
 
-    def run(self, folder: Path, argv: list[str]) -> tuple[int, str]:
+    def run(
+        self, folder: Path, argv: Sequence[object], given: str = "", errors: str = "output.txt"
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in ``folder``, asked ``given``; its errors are printed among its output."""
         if self.process is None:
             self.process = subprocess.Popen(
                 [sys.executable, Path(__file__).with_name("zygote.py")],
@@ -221,11 +243,14 @@ class Zygote:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-        output = folder / "output.txt"
-        self.process.stdin.write(json.dumps([str(folder), str(output), *argv]) + "\n")
+        (folder / "input.txt").write_text(given, encoding="utf-8")
+        streams = ["input.txt", "output.txt", errors]
+        asked = {"folder": str(folder), "argv": [str(word) for word in argv], "streams": streams}
+        self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
-        status = self.process.stdout.readline()
-        return int(status), output.read_text(encoding="utf-8", errors="replace")
+        status = int(self.process.stdout.readline())
+        output = (folder / "output.txt").read_text(encoding="utf-8", errors="replace")
+        return subprocess.CompletedProcess(argv, status, output)
 
     def end(self) -> None:
         if self.process is not None:
@@ -240,15 +265,11 @@ def zygote(home: Path) -> Iterator[Zygote]:
 
 
 @functools.cache
-def _told(script: Path, home: Path) -> frozenset[str]:
+def _told(script: Path, zygote: Zygote) -> frozenset[str]:
     """The names of the options that ``--help`` tells."""
-    ran = subprocess.run(
-        [sys.executable, script, "--help"],
-        env=_environment(home),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        ran = zygote.run(Path(folder), [script, "--help"])
+    assert ran.returncode == 0, ran.stdout[-5000:]
     return frozenset(re.findall(r"--(\w+)", ran.stdout))
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -309,9 +307,7 @@ def merged(case: Case, adapter: Path) -> Path:
     folder = case.folder / "merged"
     shutil.rmtree(folder, ignore_errors=True)
     trust = ["--trust_remote_code"] if list(case.model.glob("*.py")) else []
-    command = [sys.executable, "-m", "tools", "merge", adapter, folder, *trust]
-    ran = subprocess.run(command, env=case.env, capture_output=True, text=True)
-    assert ran.returncode == 0, ran.stderr
+    case.program("-m", "tools", "merge", adapter, folder, *trust)
     return folder
 
 

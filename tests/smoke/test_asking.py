@@ -45,26 +45,12 @@ class Trained:
         script.run("out", max_steps=100, do_train=True, do_predict=True, test_file=test, **options)
         self.predictions = [line["prediction"] for line in script.predictions("out")]
         assert self.predictions == [row["response"] for row in ROWS]
-        said = self.python("-m", "tools", "merge", self.adapter, self.merged, *self.trust)
+        said = script.program("-m", "tools", "merge", self.adapter, self.merged, *self.trust)
         assert said == f"wrote {self.merged}\n"
 
     @property
     def trust(self) -> list[str]:
         return ["--trust_remote_code"] if list(self.script.model.glob("*.py")) else []
-
-    def python(self, *arguments: object, given: str = "") -> str:
-        """What a program of the stack prints, asked in ``given``."""
-        ran = subprocess.run(
-            [sys.executable, *map(str, arguments)],
-            env=self.script.env,
-            cwd=self.script.folder,
-            input=given,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-        )
-        assert ran.returncode == 0, ran.stderr[-3000:]
-        return ran.stdout
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +80,8 @@ def typed(rows: list[dict]) -> str:
 def test_tools_chat(series: str, folder: str, request) -> None:
     trained = request.getfixturevalue(series)
     place = getattr(trained, folder)
-    said = trained.python("-m", "tools", "chat", place, *trained.trust, given=typed(ROWS))
+    asked = typed(ROWS)
+    said = trained.script.program("-m", "tools", "chat", place, *trained.trust, given=asked)
     expected = []
     for row, prediction in zip(ROWS, trained.predictions):
         expected += [*(answer for _, answer in row["history"]), prediction]
@@ -102,7 +89,8 @@ def test_tools_chat(series: str, folder: str, request) -> None:
 
 
 def test_the_models_own_chat(chatglm: Trained) -> None:
-    said = chatglm.python("-c", OWN_CHAT, chatglm.merged, json.dumps(ROWS))
+    program = chatglm.script.text("own_chat.py", OWN_CHAT)
+    said = chatglm.script.program(program, chatglm.merged, json.dumps(ROWS))
     answers = [line.removeprefix("ANSWER ") for line in said.splitlines() if "ANSWER" in line]
     assert answers == chatglm.predictions
 

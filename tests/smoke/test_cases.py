@@ -108,8 +108,7 @@ def test_an_arguments_file_with_a_list(case: Case) -> None:
         **case.options,
     }
     arguments = case.text("arguments.json", json.dumps(given))
-    status, output = case.zygote.run(case.folder, [str(case.script), str(arguments)])
-    assert status == 0, output[-5000:]
+    case.program(case.script, arguments)
     config = json.loads((case.folder / "out" / "adapter_config.json").read_text("utf-8"))
     assert set(config["target_modules"]) == {first, second}
     assert config["r"] == 4

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from tests import tiny_models
 from tests.smoke.conftest import CAUSAL as SCRIPT
 from tests.smoke.conftest import CAUSAL_LAYERS as LAYERS
 from tests.smoke.conftest import ROWS, Runner
-from tests.smoke.test_smoke import adapter_only, deepspeed
+from tests.smoke.test_smoke import PYTHON, adapter_only, deepspeed, logits
 
 pytestmark = pytest.mark.smoke
 # Loads an adapter as its users do, and prints the logits of one text.
@@ -69,6 +67,7 @@ def learns(start, kind: str, **more: object) -> None:
     test = script.data("test.json", ROWS)
     script.run(
         "out",
+        launcher=PYTHON,
         max_steps=100,
         do_train=True,
         do_eval=True,
@@ -165,7 +164,7 @@ def test_the_adapter_alone_gives_the_trained_logits(start, kind: str) -> None:
     script, layers = start(kind)
     script.run("out", max_steps=20, do_train=True, save_strategy="steps", save_steps=20, **layers)
     final, checkpoint, untrained = (
-        _logits(script, folder)
+        logits(script, folder, LOGITS)
         for folder in (
             script.folder / "out",
             script.folder / "out" / "checkpoint-20",
@@ -174,14 +173,3 @@ def test_the_adapter_alone_gives_the_trained_logits(start, kind: str) -> None:
     )
     assert final == checkpoint
     assert final != untrained
-
-
-def _logits(script: Runner, adapter: Path) -> str:
-    ran = subprocess.run(
-        [sys.executable, "-c", LOGITS, script.model, adapter],
-        env=script.env,
-        capture_output=True,
-        text=True,
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return next(line for line in ran.stdout.splitlines() if line.startswith("LOGITS"))

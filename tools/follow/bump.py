@@ -270,7 +270,7 @@ def _listed(names: list[str]) -> str:
 
 
 def _arguments(result: Result) -> list[str]:
-    return list(Script(result.upstream.text).arguments())
+    return list(Script(result.upstream.text).definitions())
 
 
 def _edits(patch) -> list[tuple]:

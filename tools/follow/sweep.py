@@ -19,7 +19,7 @@ class Outcome:
 
     ref: str
     commit: str
-    problems: tuple[tuple[str, str], ...]
+    problems: tuple[tuple[tuple[str, ...], str], ...]
     seconds: float
 
 
@@ -32,9 +32,9 @@ def one(repo: str, ref: str, name: str) -> Outcome:
         commit = found.commit
         transform.transform(found, series.load(name))
     except UserError as error:
-        problems = (("", str(error)),)
+        problems = (((), str(error)),)
     except Refusal as error:
-        problems = tuple((e.patch, str(e)) for e in (error, *error.also))
+        problems = tuple((tuple(e.patches), str(e)) for e in (error, *error.also))
     return Outcome(ref, commit, problems, time.perf_counter() - start)
 
 
@@ -82,6 +82,6 @@ def _table(outcomes: list[Outcome], patches: list[str]):
 
 
 def _mark(outcome: Outcome, patch: str) -> str:
-    if patch in {p for p, _ in outcome.problems}:
+    if any(patch in patches for patches, _ in outcome.problems):
         return "[bold red]✗[/]"
-    return "[yellow]?[/]" if any(not p for p, _ in outcome.problems) else "[green]✓[/]"
+    return "[yellow]?[/]" if any(not patches for patches, _ in outcome.problems) else "[green]✓[/]"

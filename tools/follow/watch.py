@@ -63,8 +63,8 @@ def newer(tags: list[str], locks: list[tuple[Series, dict]]) -> list[str]:
 def _one(repo: str, ref: str, name: str) -> Outcome:
     """Sweep one release. That the file is gone is news; that nobody answers is an error."""
     outcome = sweep.one(repo, ref, name)
-    for patch, problem in outcome.problems:
-        if not patch and not outcome.commit and "has no file" not in problem:
+    for patches, problem in outcome.problems:
+        if not patches and not outcome.commit and "has no file" not in problem:
             raise UserError(problem)
     return outcome
 
@@ -90,9 +90,8 @@ def table(swept: Swept) -> str:
 def _cell(outcome: Outcome) -> str:
     if not outcome.problems:
         return "regenerates"
-    who = dict.fromkeys(
-        f"`{patch}`" if patch else "the file or the whole" for patch, _ in outcome.problems
-    )
+    stopped = (f"`{p}`" for patches, _ in outcome.problems for p in patches)
+    who = dict.fromkeys([*stopped]) or ["the file or the whole"]
     return f"**refused**: {', '.join(who)}"
 
 
@@ -144,7 +143,7 @@ def issue(refused: str, swept: Swept, repo: str) -> str:
         f"At {refused} of {repo} a place that a patch needs is gone, or is there twice:\n",
         markdown.Block("What was looked for, and what came nearest", "text", "\n\n".join(told)),
         "Look at that place in upstream's script, teach the patch's codemod (or "
-        "`codemods/engine/anchors.py`) the new shape, add it to the codemod's test table, then "
+        "`codemods/engine/script.py`) the new shape, add it to the codemod's test table, then "
         f"`make sweep REFS={refused}`. This issue is rewritten each week, and closed once all "
         "patches apply.\n",
         table(swept),

@@ -25,7 +25,6 @@ class Entry:
     why: str
     codemod: ModuleType
     payload: tuple[payloads.Payload, ...]
-    removes_arguments: tuple[str, ...]
     changes_defaults: tuple[str, ...]
     digest: str  # of the codemod and its payload, as they are in this checkout
 
@@ -76,7 +75,6 @@ def _entry(table: dict, file: Path) -> Entry:
             table["why"],
             module,
             payload,
-            tuple(table.get("removes_arguments", ())),
             tuple(table.get("changes_defaults", ())),
             hashlib.sha256(b"\0".join(texts)).hexdigest(),
         )

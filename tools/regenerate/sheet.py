@@ -59,7 +59,7 @@ def _patch(number: int, entry: Entry, patch: Patch) -> str:
     lines = [f"## {number}. {entry.name}", f"{entry.why}", ""]
     lines += [_change(c) for c in patch.changes]
     if patch.graft_before is not None:
-        place = patch.source.where(patch.graft_before)
+        place = patch.script.where(patch.graft_before)
         lines += [f"- added before `{place}`: {_grafted(p)}" for p in patch.payload]
     if not patch.changes and patch.graft_before is None:
         lines.append("- nothing to do: upstream has it already")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
+from types import ModuleType
 
 import libcst as cst
 
 from codemods.engine import imports
-from codemods.engine.anchors import Anchors
 from codemods.engine.edits import Edits
 from codemods.engine.patch import Patch
 from codemods.engine.refusal import Refusal
-from codemods.engine.source import Source
+from codemods.engine.script import Script, binds
 from codemods.engine.syntax import statements
 from tools.regenerate import verify
 from tools.regenerate.series import Series
@@ -39,20 +40,25 @@ def transform(upstream: Upstream, series: Series) -> Result:
     """Apply and verify the series. Raises Refusal, naming the patch, when it cannot."""
     if MARK.split("{")[0] in upstream.text:
         raise Refusal("this script was made by these patches already", hint="Give upstream's own")
-    source = Source(upstream.text)
-    edits, anchors = Edits(source), Anchors(source)
-    patches = _apply(series, edits, anchors)
+    script = Script(upstream.text)
+    edits = Edits(script)
+    patches = _apply(series, edits)
     payload = [p for e in series.entries for p in e.payload]
-    _no_clash(source, payload)
+    _no_clash(script, payload)
     blocks = _place_blocks(edits, patches)
-    module, dropped = imports.drop_unused(edits.rebuild(), source, payload)
-    added = imports.needed(payload, anchors, dropped)
-    if "logger" not in _defined(source) and any("logger" in p.used for p in payload):
+    before = edits.concrete.module
+    module, dropped = imports.drop_unused(edits.rebuild(), before, payload)
+    wanted = [*(p.imports for p in payload), *(p.imports for p in patches)]
+    logs = "logger" not in _defined(script) and any("logger" in p.used for p in payload)
+    added = imports.needed(
+        [*wanted, {"logging": ("logging", None)}] if logs else wanted, script, dropped
+    )
+    if logs:
         added += "\n\nlogger = logging.getLogger(__name__)"
     module = _place_imports(module)
-    text = _fill(module.code, {"__patch_imports__": added, **blocks}, source.module.default_newline)
+    text = _fill(module.code, {"__patch_imports__": added, **blocks}, before.default_newline)
     text = _header(text, upstream, series)
-    new, old = verify.check(upstream.text, text, series)
+    new, old = verify.check(script, text, series)
     return Result(
         upstream,
         series,
@@ -66,43 +72,44 @@ def transform(upstream: Upstream, series: Series) -> Result:
     )
 
 
-def _apply(series: Series, edits: Edits, anchors: Anchors) -> list[Patch]:
-    """Let every patch place its edits; where some can't, tell about all of them at once."""
-    patches, refusals = [], []
+def _apply(series: Series, edits: Edits) -> list[Patch]:
+    """Let every patch place its edits; where some can't, tell each cause once, with all it stops."""
+    patches, causes = [], {}
     for entry in series.entries:
-        patch = Patch(entry.name, edits, anchors, list(entry.payload))
+        patch = Patch(entry.name, edits, edits.script, list(entry.payload))
         try:
             entry.codemod.apply(patch)
         except Refusal as error:
-            error.patch = entry.name
-            refusals.append(error)
+            causes.setdefault(error.cause, error).patches.append(entry.name)
+            error.hint = error.hint or f"To teach it another place: {_file(entry.codemod)}"
         patches.append(patch)
-    if refusals:
-        refusals[0].also = refusals[1:]
-        raise refusals[0]
+    if causes:
+        first, *first.also = causes.values()
+        raise first
     return patches
 
 
-def _no_clash(source: Source, payload: list) -> None:
+def _file(codemod: ModuleType) -> str:
+    return f"{codemod.__name__.replace('.', '/')}.py"
+
+
+def _no_clash(script: Script, payload: list) -> None:
     """Payload names must be new to the script, anywhere in it, and distinct."""
-    seen = {n.value for n in source.nodes if isinstance(n, cst.Name)}
-    top = _defined(source)
+    seen = {n.id for n in script.nodes if isinstance(n, ast.Name)}
+    seen |= {name for n in script.nodes for name in binds(n)}
+    seen |= {n.arg for n in script.nodes if isinstance(n, ast.arg)}
+    seen |= {n.attr for n in script.nodes if isinstance(n, ast.Attribute)}
+    top = _defined(script)
     for p in payload:
         if twice := (seen & p.names) | (top & set(p.imports)):
             raise Refusal(f"names for the payload {p.module!r} that are not taken: {sorted(twice)}")
         seen |= p.names
 
 
-def _defined(source: Source) -> set[str]:
+def _defined(script: Script) -> set[str]:
     """Names that the script binds at module level, other than by importing."""
-    out: set[str] = set()
-    for node in source.module.body:
-        if isinstance(node, (cst.ClassDef, cst.FunctionDef)):
-            out.add(node.name.value)
-        elif isinstance(node, cst.SimpleStatementLine):
-            targets = [t.target for s in node.body if isinstance(s, cst.Assign) for t in s.targets]
-            out.update(t.value for t in targets if isinstance(t, cst.Name))
-    return out
+    plain = (n for n in script.own(*script.body) if not isinstance(n, (ast.Import, ast.ImportFrom)))
+    return {name for n in plain for name in binds(n)}
 
 
 def _place_blocks(edits: Edits, patches: list[Patch]) -> dict[str, str]:

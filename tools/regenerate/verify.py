@@ -2,105 +2,110 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
+import dataclasses
+import difflib
 import symtable
 import warnings
 
-from codemods.engine.refusal import Refusal
+from codemods.engine.refusal import Candidate, Refusal
 from codemods.engine.script import Script
-from tools.regenerate.series import Series
+from tools.regenerate.series import Entry, Series
 
 _ALWAYS = set(dir(builtins)) | {"__file__", "__name__", "__doc__", "__spec__", "__package__"}
 
 
-def check(upstream: str, text: str, series: Series) -> tuple[list[str], list[str]]:
+def check(before: Script, text: str, series: Series) -> tuple[list[str], list[str]]:
     """Verify the finished script. Returns its argument names and upstream's.
 
-    Raises Refusal, with the patch's name where one is to blame.
+    Raises Refusal, with the patch's name where one is to blame, and upstream's line numbers.
     """
+    grafted = {n for e in series.entries for p in e.payload for n in p.names}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # upstream's own business
-            script = Script(text)
-            compile(script.tree, "generated", "exec")
-            before = Script(upstream)
+            compile(text, "generated", "exec")
     except SyntaxError as error:
         raise Refusal(
             f"verify: the finished script compiles (line {error.lineno}: {error.msg})"
         ) from None
-    for entry in series.entries:
-        try:
-            entry.codemod.verify(script)
-            _payload_is_there(entry, script)
-        except Refusal as error:
-            error.patch = error.patch or entry.name
-            raise
-    _names(upstream, text)
-    return _arguments(before, script, series)
+    script = Script(text, grafted)
+    try:
+        for entry in series.entries:
+            _one(entry, script)
+        _names(before.text, text)
+        return _arguments(before, script, series, grafted)
+    except Refusal as error:
+        error.nearest = error.nearest and _in_upstream(error.nearest, before.text, text)
+        raise
 
 
-def _payload_is_there(entry, script: Script) -> None:
-    text = script.text.replace("\r\n", "\n")
-    for payload in entry.payload:
-        script.require(
-            text.count(payload.code) == 1, f"{payload.module} is grafted unchanged, once"
-        )
+def _one(entry: Entry, script: Script) -> None:
+    try:
+        entry.codemod.verify(script)
+        text = script.text.replace("\r\n", "\n")
+        for payload in entry.payload:
+            promise = f"{payload.module} is grafted unchanged, once"
+            script.require(text.count(payload.code) == 1, promise)
+    except Refusal as error:
+        error.patches.append(entry.name)
+        raise
+
+
+def _in_upstream(nearest: list[Candidate], before: str, text: str) -> list[Candidate]:
+    """The places by upstream's lines: those of what stands there, or else the line before."""
+    match = difflib.SequenceMatcher(None, before.splitlines(), text.splitlines(), autojunk=False)
+    lines = {b + i: a + i for a, b, size in match.get_matching_blocks() for i in range(size)}
+
+    def line(there: int) -> int:
+        known = [new for new in lines if new <= there - 1]
+        return lines[max(known)] + 1 if known else 1
+
+    return [dataclasses.replace(c, line=line(c.line)) for c in nearest]
 
 
 def _names(upstream: str, text: str) -> None:
-    """No undefined and no unused name that upstream didn't have."""
-    was, now = names(upstream), names(text)
-    for what, old, new in zip(("undefined", "unused"), was, now, strict=True):
-        if more := new - old:
-            raise Refusal(
-                f"verify: the finished script leaves names {what}: {', '.join(sorted(more))}"
-            )
+    """No undefined name that upstream didn't have."""
+    if more := undefined(text) - undefined(upstream):
+        raise Refusal(
+            f"verify: the finished script leaves names undefined: {', '.join(sorted(more))}"
+        )
 
 
-def names(text: str) -> tuple[set[str], set[str]]:
-    """Undefined names, and unused ones (imports at module level, plain locals) of a script."""
+def undefined(text: str) -> set[str]:
+    """Names that a script reads and nothing in it binds."""
     top = symtable.symtable(text, "script", "exec")
     defined = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported()}
     defined |= {c.get_name() for c in top.get_children()} | _ALWAYS
-    read, undefined, unused = set(), set(), set()
-    stack = [top]
+    out, stack = set(), [top]
     while stack:
         table = stack.pop()
-        children = table.get_children()
-        free = {s.get_name() for c in children for s in c.get_symbols() if s.is_free()}
-        for s in table.get_symbols():
-            name = s.get_name()
-            if s.is_referenced() and (table is top or s.is_global()):
-                read.add(name)
-                if name not in defined:
-                    undefined.add(name)
-            idle = s.is_local() and s.is_assigned() and name not in free and name[0] != "_"
-            idle = idle and not (s.is_referenced() or s.is_parameter())
-            if idle and table.get_type() == "function":
-                unused.add(f"{table.get_name()}.{name}")
-        stack += children
-    unused |= {s.get_name() for s in top.get_symbols() if s.is_imported()} - read
-    return undefined, unused
+        stack += table.get_children()
+        read = (s for s in table.get_symbols() if s.is_referenced())
+        out |= {s.get_name() for s in read if table is top or s.is_global()} - defined
+    return out
 
 
-def _arguments(before: Script, script: Script, series: Series) -> tuple[list[str], list[str]]:
-    """Upstream's arguments are all there and unchanged, but for what a patch declares."""
-    old, new = before.arguments(), script.arguments()
-    ours = {n for e in series.entries for p in e.payload for n in p.names}
-    twice = [
-        n for n, classes in script.definitions().items() if len(classes) > 1 and ours & set(classes)
-    ]
+def _arguments(
+    before: Script, script: Script, series: Series, ours: set[str]
+) -> tuple[list[str], list[str]]:
+    """Upstream's arguments are there and unchanged, but for what is declared or nobody reads."""
+    old, new = before.definitions(), script.definitions()
+    twice = [n for n, by in new.items() if len(by) > 1 and any(cls in ours for cls, _ in by)]
     if twice:
         raise Refusal(
             f"verify: our arguments are new to upstream, which has these already: {twice}"
         )
-    removed = {n for e in series.entries for n in e.removes_arguments}
+    read = {n.attr for n in script.nodes if isinstance(n, ast.Attribute)}
+    was_read = {n.attr for n in before.nodes if isinstance(n, ast.Attribute)}
     changed = {n for e in series.entries for n in e.changes_defaults}
-    lost = [n for n in old if n not in new and n not in removed]
-    other = [n for n in old if n in new and old[n] != new[n] and n not in changed]
+    lost = [n for n in old if n not in new and (n in read or n not in was_read)]
+    other = [n for n in old if n in new and n not in changed and _how(old[n]) != _how(new[n])]
     if lost or other:
         raise Refusal(f"verify: upstream's arguments are kept; lost: {lost}, changed: {other}")
-    kept = [n for n in removed if n in new]
-    if kept:
-        raise Refusal(f"verify: arguments declared removed are gone; still there: {kept}")
     return list(new), list(old)
+
+
+def _how(definitions: list[tuple[str, ast.AnnAssign]]) -> str:
+    return ast.dump(definitions[-1][1])

@@ -79,7 +79,7 @@ class _Finder:
 def _block_label(patch: Patch) -> Label:
     files = ", ".join(f"patches/{p.module}.py" for p in patch.payload)
     return Label(
-        patch.name, f"code added before {patch.source.where(patch.graft_before)}, from {files}"
+        patch.name, f"code added before {patch.script.where(patch.graft_before)}, from {files}"
     )
 
 

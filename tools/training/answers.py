@@ -50,7 +50,7 @@ def stops(model, tokenizer, series: str) -> list[int]:
 
 def _within(model, limits: Limits) -> Limits:
     """The limits, lowered to a model that looks its positions up in a table."""
-    most, is_table = payload.module("prompt_response").position_limit(model)
+    most, is_table = payload.module("positions").position_limit(model)
     if not is_table or limits.max_source_length + limits.max_new_tokens <= most:
         return limits
     if limits.max_new_tokens >= most - 1:

@@ -18,7 +18,7 @@ from adapter_trainer import AdapterTrainer
 from adapter_weights import ADAPTER_FILES
 from chatglm_encoding import encode_pair
 from conftest import messages
-from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
+from prompt_response import PairCollator, encode_datasets
 from test_lora import EOP, GMASK, SOP, ToyTokenizer, add_lora, arguments, make_model
 from transformers.trainer_utils import get_last_checkpoint
 from user_error import UserError
@@ -609,25 +609,13 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     raw = datasets.DatasetDict(
         dict.fromkeys(("train", "validation"), datasets.Dataset.from_list(rows))
     )
-    encoded = encode_datasets(raw, encode_pair, tokenizer, model, data_args, args)
-    metric = ResponseAccuracy()
-
-    def compute_metrics(results):
-        predictions, labels = results
-        return metric.compute(
-            predictions=predictions[:, :-1].reshape(-1), references=labels[:, 1:].reshape(-1)
-        )
-
+    encoded = encode_datasets(raw, encode_pair, tokenizer, data_args, args)
     trainer = AdapterTrainer(
         model=model,
         args=args,
         train_dataset=encoded["train"],
         eval_dataset=encoded["validation"],
         data_collator=PairCollator(tokenizer, data_args),
-        compute_metrics=compute_metrics,
-        preprocess_logits_for_metrics=lambda logits, labels: (
-            logits[0] if isinstance(logits, tuple) else logits
-        ).argmax(dim=-1),
         **{TOKENIZER_KEYWORD: tokenizer},
     )
     before = trainer.evaluate()
@@ -637,7 +625,7 @@ def test_a_whole_run_on_the_toy_chatglm(training_args, data_args, tmp_path):
     assert after["eval_accuracy"] > before["eval_accuracy"]
     assert after["eval_accuracy"] == pytest.approx(accuracy_by_hand(trainer, encoded["validation"]))
     kept = trainer.predict(encoded["validation"])
-    assert kept.predictions.shape == kept.label_ids.shape == (len(rows), 2)
+    assert kept.predictions.shape == kept.label_ids.shape == (len(rows), 1)
     trainer.save_model()
     assert_adapter_folder(tmp_path / "out")
     assert_adapter_folder(tmp_path / "out/checkpoint-30")
@@ -654,14 +642,21 @@ def test_a_cache_is_no_output_of_evaluation(training_args, data_args, tmp_path):
     model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
     row = encode_pair(tokenizer, messages("a", [], "b"), data_args)
     assert model(input_ids=torch.tensor([row["input_ids"]])).past_key_values is not None
-    args = training_args()
-    trainer = AdapterTrainer(
+    args, outputs = training_args(), []
+
+    class WatchedTrainer(AdapterTrainer):
+        def prediction_step(self, *args, **options):
+            outputs.append(transformers.Trainer.prediction_step(self, *args, **options)[1])
+            return super().prediction_step(*args, **options)
+
+    trainer = WatchedTrainer(
         model=add_lora(model, arguments(), args),
         args=args,
         data_collator=PairCollator(tokenizer, data_args),
     )
-    logits = trainer.predict([row, row, row]).predictions
-    assert logits.shape == (3, len(row["input_ids"]), model.config.vocab_size)
+    assert trainer.predict([row, row, row]).predictions.shape == (3, 1)
+    shape = len(row["input_ids"]), model.config.vocab_size
+    assert {tuple(o.shape[1:]) for o in outputs} == {shape}
 
 
 def accuracy_by_hand(trainer, rows):

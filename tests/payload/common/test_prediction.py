@@ -326,11 +326,12 @@ def zero3_run(folder):
         assert [line["prediction"] for line in written(Path(folder))] == expected
 
 
-def test_prediction_alone_under_zero3_and_training(tmp_path):
-    """Both in one start of two ranks, which takes longer than they do."""
+def test_joining_prediction_alone_and_training_under_zero3(tmp_path):
+    """All in one start of two ranks, which takes longer than they do."""
     pytest.importorskip("deepspeed")
     call = (
-        "import test_prediction, test_adapter_trainer;"
+        "import test_process_group, test_prediction, test_adapter_trainer;"
+        f"test_process_group.joined({str(tmp_path / 'joined')!r});"
         f"test_prediction.zero3_run({str(tmp_path / 'predict')!r});"
         f"test_adapter_trainer.deepspeed_run({str(tmp_path / 'train')!r}, 3, False)"
     )

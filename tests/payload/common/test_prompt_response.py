@@ -15,9 +15,12 @@ datasets = pytest.importorskip("datasets")
 pytest.importorskip("transformers")
 import numpy as np
 import prompt_response
+import transformers
 from chatglm_encoding import encode_pair
 from conftest import PlainModel, messages
-from prompt_response import PairCollator, ResponseAccuracy, encode_datasets
+from evaluation_counts import _response_accuracy
+from positions import check_longest
+from prompt_response import PairCollator, encode_datasets
 
 PATCHES = Path(prompt_response.__file__).parents[1]
 
@@ -45,7 +48,7 @@ def row(prompt="a", response="b", **more):
 def encode(raw, tokenizer, data_args, **changes):
     for name, value in changes.items():
         setattr(data_args, name, value)
-    return encode_datasets(raw, encode_pair, tokenizer, PlainModel(), data_args, run_arguments())
+    return encode_datasets(raw, encode_pair, tokenizer, data_args, run_arguments())
 
 
 def features(tokenizer, prompt, history, response, data_args, number=0):
@@ -57,7 +60,7 @@ def features(tokenizer, prompt, history, response, data_args, number=0):
 def test_rows_become_what_encode_pair_says(tokenizer, data_args):
     raw = splits(train=[row("hi", "yo", other=1), row("hello", "x" * 50, other=2)])
     result = encode(raw, tokenizer, data_args)
-    assert type(result) is datasets.DatasetDict and list(result) == ["train"]
+    assert isinstance(result, datasets.DatasetDict) and list(result) == ["train"]
     columns = ["input_ids", "labels", "source_length", "target_length", "length", "row"]
     assert result["train"].column_names == columns
     assert result["train"].to_list() == [
@@ -72,10 +75,9 @@ def test_only_needed_splits_are_encoded(tokenizer, data_args, do_train, do_eval)
     # The test split could not be encoded: it has no response.
     raw = splits(train=[row()], validation=[row()], test=[{"prompt": "a"}])
     result = encode_datasets(
-        raw, encode_pair, tokenizer, PlainModel(), data_args, run_arguments(do_train, do_eval)
+        raw, encode_pair, tokenizer, data_args, run_arguments(do_train, do_eval)
     )
-    assert ("train" in result, "validation" in result) == (do_train, do_eval)
-    assert "test" not in result
+    assert list(result) == ["train"] * do_train + ["validation"] * do_eval
 
 
 def test_a_split_that_is_not_there_is_left_to_the_script(tokenizer, data_args):
@@ -123,7 +125,7 @@ def test_the_limit_counts_rows_of_the_data(tokenizer, data_args):
 
     raw = splits(train=[row(prompt=""), *(row(prompt=f"p{i}") for i in range(50))])
     data_args.max_train_samples = 3
-    result = encode_datasets(raw, counting, tokenizer, PlainModel(), data_args, run_arguments())
+    result = encode_datasets(raw, counting, tokenizer, data_args, run_arguments())
     assert len(result["train"]) == 2
     assert set(seen) == {"a", "p0", "p1"}
     assert len(encode(raw, tokenizer, data_args, max_train_samples=1000)["train"]) == 50
@@ -238,7 +240,9 @@ def test_a_row_longer_than_the_model_is_told(tokenizer, data_args, caplog, strea
     said = r"row 3 \(counted from 1\): 35 tokens, and the model has 34 positions"
 
     def encoded(model):
-        found = encode_datasets(raw, encode_pair, tokenizer, model, data_args, run_arguments())
+        arguments = run_arguments()
+        found = encode_datasets(raw, encode_pair, tokenizer, data_args, arguments)
+        check_longest(arguments, model)  # once there is a model
         return list(found["train"])
 
     with pytest.raises(ValueError, match=said):
@@ -249,14 +253,25 @@ def test_a_row_longer_than_the_model_is_told(tokenizer, data_args, caplog, strea
     assert caplog.text.count("the model has 34 positions") == 1
 
 
+def test_any_split_is_encoded_when_it_is_asked_for(tokenizer, data_args):
+    raw = splits(train=[row("a", "b")], test=[row("c", "d"), row("", "e")])
+    found = encode_datasets(raw, encode_pair, tokenizer, data_args, run_arguments(do_train=False))
+    assert not len(found)
+    assert "train" in found
+    assert "validation" not in found
+    assert len(found["test"]) == 1
+    assert found["test"] is found["test"]
+    assert list(found) == ["test"]
+    with pytest.raises(KeyError):
+        found["validation"]
+
+
 def test_a_file_too_small_to_evaluate_on(tokenizer, data_args):
     data_args.validation_split_percentage = 5
     raw = splits(train=[row()])
     raw["validation"] = raw["train"].select([])
     with pytest.raises(ValueError, match="--do_eval: .* too small .* give --validation_file"):
-        encode_datasets(
-            raw, encode_pair, tokenizer, PlainModel(), data_args, run_arguments(True, True)
-        )
+        encode_datasets(raw, encode_pair, tokenizer, data_args, run_arguments(True, True))
     assert len(encode(raw, tokenizer, data_args)["train"]) == 1
 
 
@@ -265,7 +280,7 @@ def test_nothing_to_predict_from_is_told_before_training(tokenizer, data_args, r
     arguments = run_arguments()
     arguments.do_predict = True
     with pytest.raises(ValueError, match="--do_predict needs a --test_file"):
-        encode_datasets(raw, encode_pair, tokenizer, PlainModel(), data_args, arguments)
+        encode_datasets(raw, encode_pair, tokenizer, data_args, arguments)
 
 
 @pytest.mark.parametrize("known", [False, True])
@@ -291,7 +306,6 @@ SCRIPT = """
 import contextlib, os, sys, types
 sys.path.insert(0, {here!r})
 sys.path.insert(0, os.path.dirname({here!r}))
-from conftest import PlainModel
 from test_lora import ToyTokenizer
 {modules}
 
@@ -313,10 +327,10 @@ run = types.SimpleNamespace(
     main_process_first=lambda desc: contextlib.nullcontext(),
 )
 raw = data_args.load_files("json", data_files={{"train": sys.argv[1]}})
-tokenizer, model = ToyTokenizer(), PlainModel()
+tokenizer = ToyTokenizer()
 if sys.argv[3] == "used":
     tokenizer(["ab", "c"], padding=True)
-rows = encode_datasets(raw, encode_pair, tokenizer, model, data_args, run)["train"]
+rows = encode_datasets(raw, encode_pair, tokenizer, data_args, run)["train"]
 print("CACHE", [os.path.basename(file["filename"]) for file in rows.cache_files])
 """
 
@@ -328,6 +342,7 @@ GRAFTED = (
     "data_files",
     "data_arguments",
     "cut_response",
+    "positions",
     "prompt_response",
 )
 
@@ -353,7 +368,9 @@ def test_other_processes_find_the_cache(tmp_path, encoding):
             **os.environ,
             "PYTHONHASHSEED": seed,
             "HF_DATASETS_CACHE": str(cache),
-            "PYTHONPATH": str(PATCHES / "common"),
+            "PYTHONPATH": os.pathsep.join(
+                str(PATCHES / layer) for layer in ("common", Path(encoding).parent)
+            ),
         }
         command = [sys.executable, str(script), str(rows), *args]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -402,19 +419,10 @@ def test_padding_falls_back_on_the_end_token(data_args):
 
 
 def test_accuracy_is_the_share_of_what_was_counted():
-    metric = ResponseAccuracy()
-    right, counted = np.array([[2, 2], [0, 0]]), np.array([[3, 3], [1, 1]])
-    assert metric.compute(predictions=right, references=counted) == {"accuracy": 0.5}
-    # A script may shift the two against each other, as it would ids.
-    shifted = metric.compute(predictions=right[:, :-1].ravel(), references=counted[:, 1:].ravel())
-    assert shifted == {"accuracy": 0.5}
-    assert metric.compute(predictions=[0], references=[0]) == {"accuracy": 0.0}
-    assert type(metric.compute(predictions=[1], references=[1])["accuracy"]) is float
+    def accuracy(right, counted):
+        evaluated = transformers.EvalPrediction(np.array(right), np.array(counted))
+        return _response_accuracy(evaluated)["accuracy"]
 
-
-@pytest.mark.parametrize(
-    ("predictions", "references"), [([1, 7], [3, 4]), ([-100, 3], [-100, 3]), ([[1, 1]], [3])]
-)
-def test_ids_are_no_counts(predictions, references):
-    with pytest.raises(ValueError, match="takes counts of tokens, not their ids"):
-        ResponseAccuracy().compute(predictions=predictions, references=references)
+    assert accuracy([[2], [0]], [[3], [1]]) == 0.5
+    assert accuracy([[0]], [[0]]) == 0.0
+    assert type(accuracy([[1]], [[1]])) is float

@@ -21,7 +21,6 @@ pytest.importorskip("transformers")
 import data_files
 import json_rows
 from chatglm_encoding import encode_pair
-from conftest import PlainModel
 from data_arguments import PromptResponseArguments
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -226,7 +225,7 @@ def test_texts_are_encoded_as_they_are(streaming, several, order):
         args, raw = load(paths, folder, streaming)
         args.max_train_samples = args.max_eval_samples = args.preprocessing_num_workers = None
         args.overwrite_cache = False
-        what = raw, encode_pair, ByteTokenizer(), PlainModel(), args, arguments
+        what = raw, encode_pair, ByteTokenizer(), args, arguments
         if not expected and not streaming:
             with pytest.raises(ValueError, match="has no usable row"):
                 encode_datasets(*what)
