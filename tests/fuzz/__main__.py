@@ -147,9 +147,11 @@ def _tables(console: Console, rows: list[tuple]) -> None:
 
 def _cause(outcome: run.Outcome) -> str:
     """Why it refused, without the script's own names and lines."""
-    told = outcome.reason.partition("; nearest")[0].partition("does not apply: ")[2]
+    told = outcome.reason.partition("; nearest")[0]
+    told = re.split(r"(?:does|do) not apply: ", told, maxsplit=1)[-1]
     plain = re.sub(r"'[^']*'|\(.*?\)", "…", told)
-    return f"{outcome.patch or 'the whole'}: {plain}"
+    first, *more = outcome.patch.split(", ")
+    return f"{first or 'the whole'}{f' and {len(more)} more' if more else ''}: {plain}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ def grafts(series: str) -> Grafts:
                     imports += [(a.asname or a.name, node.module or "", a.name) for a in node.names]
             elif (name := _defines(node)) not in (None, "logger"):
                 pieces.append((name, _text(text, node)))
-    return Grafts(tuple(pieces), tuple(dict.fromkeys(imports)))
+    names = set(re.findall(r"\w+", " ".join(text for _, text in pieces)))
+    used = dict.fromkeys(i for i in imports if i[0] in names)
+    return Grafts(tuple(pieces), tuple(used))
 
 
 def _import(alias: ast.alias) -> tuple[str, str, None]:

@@ -42,10 +42,10 @@ NEW_ARGUMENTS = {  # the promised ones, and their defaults
     "lora_dropout": "0.1",
 }
 SIZE = "block_size"  # the argument that measured chunks, and goes with them
-# What encode_datasets and load_files read themselves, with the data arguments they are given.
-READ_BY_US = {
-    f"data_args.{n}" for n in ("preprocessing_num_workers", "overwrite_cache", "streaming")
-}
+# What encode_datasets reads itself, of the data arguments that it is given; and what it need not
+# be told, since it sees whether data is a stream.
+READ_BY_US = {f"data_args.{n}" for n in ("preprocessing_num_workers", "overwrite_cache")}
+SEEN_BY_US = {"data_args.streaming"}
 
 
 class Judge:
@@ -101,7 +101,7 @@ class Judge:
         if gen.raised != up.raised:
             yield f"it raises {gen.raised}, upstream {up.raised}"
             return
-        runs = Runs(scenario, up, gen, list(up.events), list(gen.events))
+        runs = Runs(scenario, up, gen, list(up.events), list(gen.events), lost)
         for name in self.names:
             yield from PROMISES.get(name, lambda _: ())(runs)
         served = up.served | self.served
@@ -113,19 +113,21 @@ class Judge:
             changed = [n for n, v in was.items() if n not in lost and _json(now.get(n, gone)) != v]
             if changed:
                 yield f"{role} ends up with other {', '.join(changed)}"
-        unread = up.reads - gen.reads - READ_BY_US
-        if unread := sorted(n for n in unread if n.partition(".")[2] not in (*lost, SIZE)):
+        unread = up.reads - gen.reads - READ_BY_US - SEEN_BY_US
+        if unread := sorted(n for n in unread if n.partition(".")[2] not in lost):
             yield f"nothing reads {', '.join(unread)}, which upstream reads"
 
     def _arguments(self, now: dict[str, Any]) -> Iterator[str]:
         """What is wrong with the arguments that the generated script defines."""
         trusts = "trust-remote-code" in self.names
         lost = [n for n in self.fields if n not in now]
-        if len(lost) > 1 or (lost != [SIZE] and SIZE in self.fields):
+        if len(lost) > 1 or (SIZE in self.fields and lost not in ([SIZE], [])):
             yield f"arguments lost are {lost}, not {SIZE} alone"
+        if unknown := sorted(n for n in READ_BY_US if n.partition(".")[2] not in now):
+            yield f"the payload reads {', '.join(unknown)}, which are no arguments"
         for name, (default, kind, meta) in self.fields.items():
             expected = "True" if trusts and name == "trust_remote_code" else default
-            if name in now and name != SIZE and now[name] != (expected, kind, meta):
+            if name in now and now[name] != (expected, kind, meta):
                 yield f"argument {name} is {now[name]}, upstream's is {(expected, kind, meta)}"
         for name, default in NEW_ARGUMENTS.items():
             if name not in now or now[name][0] != default:

@@ -19,7 +19,6 @@ ANY_CONFIG = r"(?:<config#\d+>|transformers\.CONFIG_MAPPING\[.*\]\(\))"
 MAPPED = re.compile(r"\|tokenised(?:\|tokenised)*")
 TEARDOWN = re.compile(r"(^|\.)(destroy_process_group|end_training|_exit)$")
 METRIC = re.compile(r"(^evaluate\.load|(^|\.)load_metric)$")
-SIZES = re.compile(r"block_size|model_max_length|chunk")  # in a message on the chunks
 # After these are set the Trainer is no longer what the patches made of it.
 GIVEN = ("data_collator", "train_dataset", "eval_dataset", "callback_handler", *SCORING)
 
@@ -75,11 +74,11 @@ def pair_encoding(runs: Runs) -> Iterator[str]:
     yield from runs.once("encode_datasets")
     trainer = runs.trainer or Event("")
     for e in runs.calls("encode_datasets"):
-        _, pair, tokenizer, model, *groups = e.args
-        plain = model_in(model) == model_in(trainer.get("model") or model)
-        if not plain or (pair, *groups) != ("encode_pair", "data_args", "training_args"):
+        _, pair, tokenizer, *groups = e.args
+        if (pair, *groups) != ("encode_pair", "data_args", "training_args"):
             yield f"encode_datasets gets {e.args}"
-        if not is_its(tokenizer, trainer):
+        # Upstream may hand its Trainer another one than it tokenised with.
+        if tokenizer not in runs.upstream.served and not is_its(tokenizer, trainer):
             yield f"encode_datasets gets the tokenizer {tokenizer}, the Trainer {tokenizer_given(trainer)}"
     if runs.at("map"):
         yield "something still maps the data"
@@ -89,7 +88,7 @@ def pair_encoding(runs: Runs) -> Iterator[str]:
     runs.drop("encode_datasets")
     runs.up = [e.edited(_as_encoded) for e in runs.up]
     runs.edit(lambda e: e.edited(_any_splits))
-    told = _told_of_chunks(runs.up)
+    told = _told_of_chunks(runs.up, runs.sizes)
     runs.edit(lambda e: Event("map") if e in told or e.what == "map" else e)
     runs.up, runs.gen = ([e for e in events if e.what != "map"] for events in (runs.up, runs.gen))
 
@@ -104,7 +103,7 @@ def _any_splits(label: str) -> str:
     return told.replace('"', "'") if "<encoded data>" in told else told  # quoted alike, too
 
 
-def _told_of_chunks(events: list[Event]) -> set[Event]:
+def _told_of_chunks(events: list[Event], sizes: str) -> set[Event]:
     """Messages on the size of chunks, and those in a context that the data is mapped in."""
     told, inside = set(), []
     for e in events:
@@ -116,7 +115,7 @@ def _told_of_chunks(events: list[Event]) -> set[Event]:
         elif e.what == "map" and inside:
             inside[-1].append(Event("map"))
         elif e.what.startswith("log.") or e.what == "print":
-            told |= {e} if SIZES.search(str(e)) else set()
+            told |= {e} if re.search(sizes, str(e)) else set()
             if inside:
                 inside[-1].append(e)
     return told

@@ -42,7 +42,7 @@ def outcome(text: str, name: str = "chatglm") -> Outcome:
     except Refusal as refusal:
         if not refusal.looked_for or any(c.line < 1 for c in refusal.nearest or ()):
             return Outcome("wrong", f"a refusal without what it looked for: {refusal}")
-        return Outcome("refused", str(refusal), refusal.patch)
+        return Outcome("refused", str(refusal), ", ".join(refusal.patches))
     except (Exception, RecursionError):
         return Outcome("crashed", traceback.format_exc(limit=-6))
     return verdict(text, generated, name)

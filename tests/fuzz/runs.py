@@ -23,6 +23,12 @@ class Runs:
     generated: Trace
     up: list[Event]
     gen: list[Event]
+    lost: list[str]  # arguments that the generated script does not have
+
+    @property
+    def sizes(self) -> str:
+        """A pattern of what a message on the size of chunks has in it."""
+        return "|".join(["block_size", "model_max_length", "chunk", *self.lost])
 
     def at(self, what: str) -> list[int]:
         """Where the generated script's events have that name (a pattern, in full)."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import functools
 import re
 
@@ -12,20 +11,13 @@ from tests.fuzz import run
 from tests.fuzz.judge import Judge
 from tests.fuzz.sources import few, sources
 from tests.fuzz.wrong_scripts import WRONG, WRONG_CAUSAL
-from tools.follow.behaviour.trainer import SCORING
 from tools.regenerate import series as all_series
 from tools.regenerate.transform import transform
 
 
 def made(text: str, series: str) -> str:
-    """What the tool makes of a text, without the metrics that the Trainer is promised not to get."""
-    text = transform(run.upstream_of(text), run.series(series)).text
-    lines = text.splitlines(keepends=True)
-    calls = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Call)]
-    given = [k for c in calls if ast.unparse(c.func) == "AdapterTrainer" for k in c.keywords]
-    for k in (k for k in reversed(given) if k.arg in SCORING):
-        del lines[k.lineno - 1 : k.end_lineno]
-    return "".join(lines)
+    """What the tool makes of a text."""
+    return transform(run.upstream_of(text), run.series(series)).text
 
 
 @functools.cache
@@ -140,7 +132,7 @@ def _named(generated: str, given: str) -> str:
     """``given`` with this script's own names for <model>, <tokenizer> and so on."""
     lora = re.search(r"(\w+) = add_lora\(\w+, \w+, stop_ids, (\w+), (\w+)\)", generated)
     data = re.search(
-        r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), \w+, (\w+),", generated
+        r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), (\w+), \w+\s*\)", generated
     )
     zero = re.search(r"zero3_model_kwargs\((\w+), \w+\),?\n", generated)
     names = dict(zip(("model", "model_args", "training_args"), lora.groups(), strict=True))

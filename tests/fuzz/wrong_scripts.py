@@ -162,12 +162,6 @@ WRONG = [
         "after a model is loaded",
         id="preview after the model",
     ),
-    pytest.param(
-        r"encode_datasets\((\s*)<raw>, encode_pair, <tokenizer>, <model>",
-        r"encode_datasets(\1<raw>, encode_pair, <tokenizer>, None",
-        "encode_datasets gets",
-        id="encoded for no model",
-    ),
     pytest.param(r"= AdapterTrainer\(", "= Trainer(", "not one AdapterTrainer", id="plain Trainer"),
     pytest.param(
         r"(\n    if <training_args>\.do_train:\n        (?:checkpoint|resume))",
