@@ -108,6 +108,7 @@ def what_it_does(data: Data, function: Any, options: dict[str, Any]) -> str:
     with rec.aside() as events:
         try:
             made = function(batch, *places, **options.get("fn_kwargs") or {})
+            made = batch if made is None else made  # as datasets takes it
         except Exception as error:
             made = type(error).__name__
     if any(e.what.startswith("<tokenizer#") for e in events):

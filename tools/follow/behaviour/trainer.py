@@ -128,7 +128,8 @@ class ArgumentParser:
 def _arguments(rec: Recorder, cls: Any) -> Any:
     """What the parser makes of one class."""
     if not isinstance(cls, type):
-        return Value(rec, f"{rec.label(cls)}()")
+        own = rec.label(cls).endswith("TrainingArguments")  # those of another trainer
+        return TrainingArguments(rec, **rec.scenario.training) if own else Value(rec, f"{rec.label(cls)}()")  # fmt: skip
     fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
     if issubclass(cls, TrainingArguments):
         made = cls.__new__(cls)
