@@ -26,6 +26,9 @@ def apply(patch: Patch) -> None:
         hint = "Upstream now adapts the model itself: see what of LoRA is still ours to add"
         raise patch.refuse("a script that does not use peft itself", own, hint)
     call = script.not_nested(script.trainer_call)
+    if made := script.keyword(call, "optimizers"):
+        hint = "It would hold the model's weights and not LoRA's"
+        raise patch.refuse("a Trainer that makes its optimizer itself", [v for _, v in made], hint)
     given, scope = _trained(script, call), script.scope(call)
     if not isinstance(given, ast.Name):
         raise patch.refuse("the Trainer's model to be a plain name", [call])
@@ -33,7 +36,7 @@ def apply(patch: Patch) -> None:
     patch.add_base(script.model_class, BASE, "the model arguments get a base class")
     others = ", ".join(g if g == "stop_ids" else script.name(g, scope) for g in GIVEN)
     patch.insert_before(
-        script.statement(call),
+        script.statement(given),  # the Trainer's, or that of the dict that it is in
         f"{given.id} = add_lora({given.id}, {others})",
         "the model, complete as it is now, gets LoRA",
         blank_line=True,
@@ -57,7 +60,10 @@ def verify(script: Script) -> None:
     script.require(isinstance(step, ast.Assign) and step.value is call, promise, call)
     script.require(binds(step) == [trained] == [call.args[0].id], promise, call, trainer)
     block = getattr(script.parent(step), "body", [])
-    together = step in block and block[block.index(step) + 1 :][:1] == [following]
-    script.require(together, "nothing stands between LoRA and the Trainer", step, following)
+    script.require(following in block, "LoRA is added where the Trainer is made", step, following)
+    between = block[block.index(step) + 1 : block.index(following) + 1]
+    reads = [r for r in script.reads.get(trained, ()) if script.inside(r, *between)]
+    others = [r for r in reads if r is not _trained(script, trainer)]
+    script.require(not others, "nothing touches the model between LoRA and the Trainer", *others)
     again = [b for b in script.bindings(trained, script.scope(call)) if b.lineno > step.lineno]
     script.require(not again, "nothing replaces the LoRA model", *again)

@@ -13,6 +13,7 @@ that upstream's choice of splits, sample limits and streaming need no edit.
 from __future__ import annotations
 
 import ast
+import re
 
 from .engine.dead_code import ASKS, DeadCode, only_binds, only_tells
 from .engine.flow import is_bound
@@ -25,6 +26,7 @@ CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 TOKENISING = ("transformers", "datasets", "torch", "numpy", "itertools", "functools", "logging")
 TOKENISING += ("collections", "copy", "math", "time", "tqdm", "typing")
 PROCESSING = ("replace", "strip", "lstrip", "rstrip", "lower", "upper", "title", "split", "sub")
+HOW = ("preprocessing_num_workers", "overwrite_cache")  # the data arguments that encode_datasets reads
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 PARTS = {"train_dataset": "train", "eval_dataset": "validation"}
 
@@ -173,14 +175,17 @@ def _processes(script: Script, call: ast.Call, dead: DeadCode) -> bool:
 def _drop_arguments(patch: Patch, dead: DeadCode) -> None:
     """The data arguments that nothing but the chunking and its messages reads: block_size."""
     script = patch.script
-    ours = "".join(p.code for p in patch.payload)
+    ours = {*HOW, *re.findall(r"data_args\.(\w+)", "".join(p.code for p in patch.payload))}
     fields = [n for n in script.data_class.body if isinstance(n, ast.AnnAssign)]
     for field in fields:
         name = dotted(field.target)
         reads = [n for n in script.nodes if isinstance(n, ast.Attribute) and n.attr == name]
         left = [n for n in reads if not script.inside(n, *dead.gone)]
         tells = [script.statement(n) for n in left if only_tells(script.statement(n))]
-        if len(left) < len(reads) and len(tells) == len(left) and f".{name}" not in ours:
+        if len(left) < len(reads) and len(tells) == len(left) and name not in ours:
+            if how := [n for n in reads if script.inside(n, *script.data_maps)]:
+                looked_for = f"how data is mapped to be said by {' and '.join(HOW)} alone"
+                raise patch.refuse(looked_for, how, "What upstream calls it now would be ignored")
             for step in dict.fromkeys(tells):
                 patch.remove(step, f"text chunking: a message about {name}")
             patch.remove(field, f"the argument {name}, which measured the chunks")

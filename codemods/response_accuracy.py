@@ -14,7 +14,7 @@ import ast
 
 from .engine.dead_code import DeadCode
 from .engine.patch import Patch
-from .engine.script import Script
+from .engine.script import Script, binds
 
 THEIRS = ("compute_metrics", "preprocess_logits_for_metrics")
 LOADS = ("evaluate.load", "evaluate.combine", "datasets.load_metric")
@@ -26,7 +26,9 @@ def apply(patch: Patch) -> None:
     for name in THEIRS:
         what = f"no {name}: accuracy over response tokens is the Trainer's own"
         patch.drop_keyword(call, name, what)
-    gone = [holder if isinstance(holder, ast.stmt) else value for h in held for holder, value in h]
+    idle = [script.statement(c) for c in script.calls_to(*LOADS)]
+    idle = [s for s in idle if binds(s) and not any(script.reads.get(n) for n in binds(s))]
+    gone = idle + [holder if isinstance(holder, ast.stmt) else value for h in held for holder, value in h]
     if gone:
         for step in DeadCode(script, gone).statements:
             if step not in gone:

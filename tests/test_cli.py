@@ -208,13 +208,11 @@ def test_a_branch_may_move(tool, tmp_path: Path) -> None:
 
 def test_a_refusal_names_patch_place_and_hint(tool, tmp_path: Path, upstream: str) -> None:
     text = git(upstream, "show", f"v4.28.0:{PATH}", env=tool.env)
-    lines = [x for x in text.splitlines(keepends=True) if "resize_token_embeddings" not in x]
-    if len(lines) == len(text.splitlines()):
-        pytest.fail("the miniature does not resize embeddings")
     mine = tmp_path / "mine.py"
-    mine.write_text(text.replace("resize_token_embeddings", "grow_embeddings"))
+    mine.write_text(text.replace(" Trainer(", " OurTrainer("))
     told = tool("regenerate", "--upstream-file", str(mine), repo=None, code=1)
-    assert "patch 'lora' does not apply" in told
+    assert told.count("error: patches 'lora', ") == 1
+    assert "OurTrainer" in told
     assert re.search(r"nearest: line \d+: ", told)
 
 

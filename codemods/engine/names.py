@@ -23,6 +23,7 @@ ROLES = {
     "tokenizer": "tokenizer",
     "model": "model",
     "data": "loaded data",
+    "mapped": "mapped data",
     "trainer": "Trainer",
 }
 # What makes a thing of a role. A role may also be a tuple of roles, or of None.
@@ -34,7 +35,9 @@ MAKERS = (
     (r"datasets\.load_(dataset|from_disk)|(\w+\.)*load_files", "data"),
     (r"datasets\.(Iterable)?DatasetDict", "data"),
     (r"transformers\.Trainer|AdapterTrainer", "trainer"),
+    (r"encode_datasets", "mapped"),
 )
+DATA = {"data", "mapped"}
 Role = str | tuple
 
 
@@ -173,7 +176,7 @@ class Names:
             return self.script.groups
         return next((role for maker, role in MAKERS if re.fullmatch(maker, name)), None)
 
-    def _made(self, node: ast.expr, scope: Scope) -> list[Role]:
+    def _made(self, node: ast.expr | None, scope: Scope) -> list[Role]:
         """The roles of a value."""
         if isinstance(node, ast.Name):
             return self.roles(node.id, scope)
@@ -193,8 +196,10 @@ class Names:
         if (name := self.script.called(node)) in self._returns:
             inside = self.script.functions[name]
             return [r for value in self._returns[name] for r in self._made(value, inside)]
-        is_chained = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Call)
-        return self._made(node.func.value, scope) if is_chained else []
+        owner = getattr(node.func, "value", None)
+        if getattr(node.func, "attr", "") == "map" and DATA & {*self._made(owner, scope)}:
+            return ["mapped"]
+        return self._made(owner, scope) if isinstance(owner, ast.Call) else []
 
 
 def _is_place(place: object, role: tuple) -> bool:

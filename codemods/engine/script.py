@@ -12,7 +12,7 @@ import platform
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 
-from .names import Names
+from .names import DATA, Names
 from .refusal import Candidate, Refusal, plain
 
 PARSERS = ("transformers.HfArgumentParser", "LenientArgumentParser")
@@ -450,7 +450,7 @@ class Script:
         known, found = set(), []
         for call in (c for c in self.calls if isinstance(c.func, ast.Attribute)):
             scope, name = self.scope(call), dotted(method_root(call))
-            if (scope, name) in known or "data" in self.names.roles(name, scope):
+            if (scope, name) in known or DATA & {*self.names.roles(name, scope)}:
                 found += [call] * (call.func.attr == "map")
                 known |= {(scope, n) for n in binds(self.parent(call))}
         return found

@@ -184,8 +184,8 @@ def encode_split(split, rows, encode_pair, tokenizer, data_args, training_args):
     options = {}
     if not streaming:
         options = {
-            "num_proc": data_args.preprocessing_num_workers,
-            "load_from_cache_file": not data_args.overwrite_cache,
+            "num_proc": getattr(data_args, "preprocessing_num_workers", None),
+            "load_from_cache_file": not getattr(data_args, "overwrite_cache", False),
             "desc": f"Encoding {split} rows",
         }
     encode = functools.partial(
