@@ -42,5 +42,3 @@ def verify(script: Script) -> None:
     script.require(not left, f"{OLD} is not used", *left)
     for call in script.model_loads:
         script.require(_cls(script, call) == NEW, f"{NEW} loads the model", call)
-        known = script.called(call).startswith("transformers.")
-        script.require(known, f"{NEW} is transformers' own where it loads the model", call)

@@ -77,10 +77,7 @@ def _mapping_steps(patch: Patch) -> list[ast.stmt]:
 def _mapped(patch: Patch) -> list[str]:
     """Names of the mapped data."""
     made = [patch.script.statement(c) for c in patch.script.data_maps]
-    names = list(dict.fromkeys(n for s in made for n in binds(s)))
-    if not names:
-        raise patch.refuse("the mapped data to be bound to a name", made)
-    return names
+    return list(dict.fromkeys(n for s in made for n in binds(s)))
 
 
 def _only_mapped(patch: Patch, mapped: list[str], dead: DeadCode) -> None:

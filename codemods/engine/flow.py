@@ -56,8 +56,6 @@ class _Way:
         if isinstance(step, (*HEADS, ast.While, ast.Try)):
             bound = bound or self.head(step)
             return self.through([*step.body, *getattr(step, "orelse", ())], bound)
-        if isinstance(step, DEFINITIONS) and inside != [step]:
-            return True  # a nested function says that the name is this one's
         return bool(not isinstance(inside[-1], ast.Name) and binds(inside[-1]))
 
     def through(self, block: Iterable[ast.stmt], bound: bool) -> bool:

@@ -210,6 +210,13 @@ VERIFY_REFUSES = {
         "nothing is torn down before prediction",
         "try:\n    trainer.evaluate()\nfinally:\n    close()",
     ),
+    "a function that knows all returns at once": (
+        ENDS,
+        {
+            "helper": f"def judge({GIVEN}):\n    return trainer.evaluate()",
+            "evaluate": f"judge({GIVEN})",
+        },
+    ),
     "do_predict is replaced by a call": (
         "the user's do_predict is not replaced",
         {"load": f"{OLD['load']}\nsetattr(targs, 'do_predict', False)"},

@@ -68,6 +68,7 @@ CAUGHT = {
     "called first": f"{GUARD}\n    run_main(main())",
     "another function": f"{GUARD}\n    run_main(helper)",
     "nothing to run": f"{GUARD}\n    run_main()",
+    "with more": f"{GUARD}\n    run_main(main, quiet=True)",
     "by keyword": f"{GUARD}\n    run_main(main=main)",
     "anyhow": "run_main(main)",
     "elsewhere too": f"run_main(main)\n{GUARD}\n    run_main(main)",

@@ -150,6 +150,7 @@ def test_our_own_payload(file):
     assert not any(isinstance(n, (ast.Import, ast.ImportFrom)) for n in tree.body)
     defined = {n.name for n in tree.body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
     assert defined <= p.names
+    assert "logging" not in p.imports, "upstream's own logger is used, whatever logging is there"
     assert set(p.imports) - p.used <= {"annotations"}
     assert all(
         module.split(".")[0] not in ("codemods", "tools", "libcst", "patches")
