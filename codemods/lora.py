@@ -60,7 +60,8 @@ def verify(script: Script) -> None:
     script.require(isinstance(step, ast.Assign) and step.value is call, promise, call)
     script.require(binds(step) == [trained] == [call.args[0].id], promise, call, trainer)
     block = getattr(script.parent(step), "body", [])
-    script.require(following in block, "LoRA is added where the Trainer is made", step, following)
+    before = following in block and step.lineno < following.lineno
+    script.require(before, "LoRA is added in the Trainer's own block, before it", step, following)
     between = block[block.index(step) + 1 : block.index(following) + 1]
     reads = [r for r in script.reads.get(trained, ()) if script.inside(r, *between)]
     others = [r for r in reads if r is not _trained(script, trainer)]

@@ -26,7 +26,11 @@ CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 TOKENISING = ("transformers", "datasets", "torch", "numpy", "itertools", "functools", "logging")
 TOKENISING += ("collections", "copy", "math", "time", "tqdm", "typing")
 PROCESSING = ("replace", "strip", "lstrip", "rstrip", "lower", "upper", "title", "split", "sub")
-HOW = ("preprocessing_num_workers", "overwrite_cache")  # the data arguments that encode_datasets reads
+HOW = (
+    "preprocessing_num_workers",
+    "overwrite_cache",
+)  # the data arguments that encode_datasets reads
+OPTIONS = ("num_proc", "load_from_cache_file")  # of map(), that they say
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 PARTS = {"train_dataset": "train", "eval_dataset": "validation"}
 
@@ -180,7 +184,8 @@ def _drop_arguments(patch: Patch, dead: DeadCode) -> None:
         left = [n for n in reads if not script.inside(n, *dead.gone)]
         tells = [script.statement(n) for n in left if only_tells(script.statement(n))]
         if len(left) < len(reads) and len(tells) == len(left) and name not in ours:
-            if how := [n for n in reads if script.inside(n, *script.data_maps)]:
+            options = [k for c in script.data_maps for k in c.keywords if k.arg in OPTIONS]
+            if how := [n for n in reads if script.inside(n, *options)]:
                 looked_for = f"how data is mapped to be said by {' and '.join(HOW)} alone"
                 raise patch.refuse(looked_for, how, "What upstream calls it now would be ignored")
             for step in dict.fromkeys(tells):

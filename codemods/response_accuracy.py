@@ -28,7 +28,9 @@ def apply(patch: Patch) -> None:
         patch.drop_keyword(call, name, what)
     idle = [script.statement(c) for c in script.calls_to(*LOADS)]
     idle = [s for s in idle if binds(s) and not any(script.reads.get(n) for n in binds(s))]
-    gone = idle + [holder if isinstance(holder, ast.stmt) else value for h in held for holder, value in h]
+    gone = idle + [
+        holder if isinstance(holder, ast.stmt) else value for h in held for holder, value in h
+    ]
     if gone:
         for step in DeadCode(script, gone).statements:
             if step not in gone:

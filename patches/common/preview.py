@@ -5,7 +5,7 @@ import sys
 import datasets
 import numpy as np
 import torch
-from prompt_response import encode_split, first_rows, place_of
+from prompt_response import encode_split, first_rows, place_of, sample_limits
 from transformers.trainer_pt_utils import get_length_grouped_indices
 
 # Learnt tokens are green on a terminal, and stand in these elsewhere.
@@ -109,7 +109,7 @@ def show_preview(raw_datasets, encode_pair, tokenizer, data_args, training_args)
     if training_args.process_index == 0:
         # No terminal of another encoding than the data's is a reason to end here.
         sys.stdout.reconfigure(errors="backslashreplace")
-        limits = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
+        limits = sample_limits(data_args)
         for split, most in limits.items():
             rows = first_rows(raw_datasets[split], most) if split in raw_datasets else ()
             if not isinstance(rows, datasets.IterableDataset) and not len(rows):

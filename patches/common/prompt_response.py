@@ -284,15 +284,14 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
     """
     if getattr(training_args, "do_predict", False):
         data_args.require_test_data(raw_datasets)  # now, not after hours of training
-    most = {"train": data_args.max_train_samples, "validation": data_args.max_eval_samples}
+    most = sample_limits(data_args)
 
     def encode(split, rows):
         rows = first_rows(rows, most.get(split))
         if split == "validation" and hasattr(rows, "__len__") and not len(rows):
             raise UserError(
                 f"--do_eval: {data_args.source(split)} is too small to take "
-                f"{data_args.validation_split_percentage} % of it for evaluation: give --validation_file, or "
-                "a larger --validation_split_percentage."
+                "its --validation_split_percentage for evaluation: give --validation_file, or a larger one."
             )
         return encode_split(split, rows, encode_pair, tokenizer, data_args, training_args)
 
@@ -306,6 +305,12 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
             if needed and split in raw_datasets:
                 result[split] = encode(split, raw_datasets[split])
     return result
+
+
+def sample_limits(data_args):
+    """Return {split: the most rows to use of it, or None}; releases need not have the arguments."""
+    names = {"train": "max_train_samples", "validation": "max_eval_samples"}
+    return {split: getattr(data_args, name, None) for split, name in names.items()}
 
 
 def first_rows(rows, most):

@@ -30,9 +30,9 @@ def wrapped(text: str, lora: str = LORA) -> tuple[str, str]:
 TRANSFORMED = {
     "as it is": wrapped(f"LORA\n{MADE}"),
     "by position": wrapped(f"LORA\ntrainer = Trainer(model, targs, {REST})"),
-    "in a dict": wrapped(f"rest = dict(model=model)\nLORA\ntrainer = Trainer({REST}, **rest)"),
+    "in a dict": wrapped(f"LORA\nrest = dict(model=model)\ntrainer = Trainer({REST}, **rest)"),
     "in a dict that is filled": wrapped(
-        f"rest = {{}}\nrest['model'] = model\nLORA\ntrainer = Trainer({REST}, **rest)"
+        f"rest = {{}}\nLORA\nrest['model'] = model\ntrainer = Trainer({REST}, **rest)"
     ),
     "with comments": wrapped(f"LORA\n# The one who trains.\n{MADE}  # at most once"),
     "resized, cast, moved and frozen until then": wrapped(
@@ -181,6 +181,11 @@ def uses(imported: str, call: str) -> tuple[str, str, dict]:
 
 
 REFUSED = {
+    "an optimizer of its own": (
+        "a Trainer that makes its optimizer itself … It would hold the model's weights",
+        "trainer = Trainer(model=model, optimizers=(adam, None))",
+        "trainer = Trainer(model=model, optimizers=(adam, None))",
+    ),
     "peft by name": uses("from peft import get_peft_model", "get_peft_model(model, config)"),
     "peft by another name": uses(
         "from peft import PeftModel as P", "P.from_pretrained(model, 'a')"
@@ -253,23 +258,23 @@ VERIFY_REFUSES = {
 test_verify_refuses = of.unverifies(VERIFY_REFUSES, slot="model")
 
 AT = "trainer = AdapterTrainer(model=model, args=targs)"
-WRAPS, BETWEEN = "LoRA wraps the model that the Trainer trains", "nothing stands between LoRA"
+WRAPS, BETWEEN = "LoRA wraps the model that the Trainer trains", "nothing touches the model between"
+BEFORE = "LoRA is added in the Trainer's own block, before it"
 VERIFY_CATCHES = {
     "no base": ("ModelOptions has the base class", {"model_class": OLD["model_class"]}),
     "no LoRA": ("add_lora is called once", AT),
     "twice": ("add_lora is called once", f"{LORA}\n{LORA}\n{AT}"),
-    "only sometimes": (BETWEEN, f"if targs.do_train:\n    {LORA}\n{AT}"),
+    "only sometimes": (BEFORE, f"if targs.do_train:\n    {LORA}\n{AT}"),
     "inside an expression": (WRAPS, f"{LORA} if margs else model\n{AT}"),
     "the result is dropped": (WRAPS, f"{CALL}\n{AT}"),
     "another name": (WRAPS, f"net = {CALL}\n{AT}"),
     "another model": (WRAPS, f"{LORA.replace('(model', '(config')}\n{AT}"),
     "no arguments": (WRAPS, f"model = add_lora()\n{AT}"),
     "arguments swapped": (WRAPS, f"{LORA.replace('margs, targs', 'targs, margs')}\n{AT}"),
-    "the model is loaded again": (BETWEEN, f"{LORA}\nmodel = f()\n{AT}"),
+    "the model is loaded again": ("nothing replaces the LoRA model", f"{LORA}\nmodel = f()\n{AT}"),
     "the model is frozen in between": (BETWEEN, f"{LORA}\nmodel.requires_grad_(False)\n{AT}"),
-    "far from the Trainer": (BETWEEN, {"resize": LORA, "trainer": AT}),
-    "after the Trainer": (BETWEEN, f"{AT}\n{LORA}"),
-    "a Trainer on a condition": (BETWEEN, f"{LORA}\nif targs.do_train:\n    {AT}"),
+    "after the Trainer": (BEFORE, f"{AT}\n{LORA}"),
+    "a Trainer on a condition": (BEFORE, f"{LORA}\nif targs.do_train:\n    {AT}"),
     "in another function": (
         WRAPS,
         {"helper": f"def helper(model, tokenizer, margs, targs):\n    {LORA}", "trainer": AT},

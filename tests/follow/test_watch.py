@@ -23,7 +23,7 @@ def swept(**releases: str) -> watch.Swept:
     """``v2="chatglm"``: at v2 chatglm refuses, the others do not."""
     return {
         ref: {
-            s.name: Outcome(ref, "c", ((("lora", "why"),) if s.name in bad.split() else ()), 0.0)
+            s.name: Outcome(ref, "c", (((("lora",), "why"),) if s.name in bad.split() else ()), 0.0)
             for s in (CHATGLM, CAUSAL)
         }
         for ref, bad in releases.items()

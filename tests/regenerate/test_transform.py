@@ -194,14 +194,44 @@ def test_same_bytes_whatever_the_hash_seed(repo: Path) -> None:
     assert len(digests) == 1
 
 
-def test_every_refusing_patch_is_told(repo: Path, chosen: series.Series) -> None:
+def test_every_cause_is_told_once_with_the_patches_it_stops(
+    repo: Path, chosen: series.Series
+) -> None:
     found = upstream.fetch(str(repo), "v5.1.0")
-    text = found.text.replace("resize_token_embeddings", "grow").replace(".evaluate(", ".judge(")
+    text = found.text.replace(" Trainer(", " OurTrainer(").replace("train_file", "rows_file")
     with pytest.raises(Refusal) as caught:
         transform.transform(upstream.Upstream("file", "x", "", "", "x.py", text), chosen)
-    told = [caught.value.patch, *(e.patch for e in caught.value.also)]
-    assert told[0] == "lora"
-    assert "prediction" in told
+    told = {e.looked_for: e.patches for e in (caught.value, *caught.value.also)}
+    trainer = next(patches for cause, patches in told.items() if "transformers.Trainer" in cause)
+    assert {"lora", "pair-collator", "adapter-trainer"} <= set(trainer)
+    assert len(told) == len({e.cause for e in (caught.value, *caught.value.also)}) >= 2
+    line = next(n for n, text in enumerate(text.splitlines(), 1) if " OurTrainer(" in text)
+    assert f"nearest: line {line}: OurTrainer(" in " ".join(
+        map(str, (caught.value, *caught.value.also))
+    )
+
+
+def test_verify_cites_upstreams_lines(repo: Path, chosen: series.Series) -> None:
+    found = upstream.fetch(str(repo), "v5.1.0")
+    lines = found.text.splitlines()
+    end = next(n for n, text in enumerate(lines) if "trainer.evaluate(" in text)
+    blank = max(n for n in range(end) if not lines[n].strip())
+    lines[blank] = "    torch.distributed.destroy_process_group()"
+    with pytest.raises(Refusal, match="nothing ends the run before prediction") as caught:
+        transform.transform(
+            upstream.Upstream("file", "x", "", "", "x.py", "\n".join(lines) + "\n"), chosen
+        )
+    assert [c.line for c in caught.value.nearest] == [blank + 1]
+
+
+def test_no_control_character_of_upstreams_text_is_told(repo: Path, chosen: series.Series) -> None:
+    found = upstream.fetch(str(repo), "v5.1.0")
+    text = found.text.replace(" Trainer(", " OurTrainer('\x1b[2J\x07', ")
+    with pytest.raises(Refusal) as caught:
+        transform.transform(upstream.Upstream("file", "x", "", "", "x.py", text), chosen)
+    told = " ".join(map(str, (caught.value, *caught.value.also)))
+    assert "OurTrainer(" in told
+    assert told.isprintable()
 
 
 def test_a_digest_changes_with_the_patch(chosen: series.Series) -> None:
@@ -218,24 +248,20 @@ def test_no_release_line_or_comment_in_a_codemod() -> None:
 
 
 NAMES = [
-    ("x = 1\nprint(x)", set(), set()),
-    ("import os", set(), {"os"}),
-    ("import os\nos.x", set(), set()),
-    ("print(y)", {"y"}, set()),
-    ("def f():\n    y = 1", set(), {"f.y"}),
-    ("def f():\n    _y = 1", set(), set()),
-    ("def f():\n    y = 1\n    def g():\n        return y\n    return g", set(), set()),
-    ("def f(a):\n    return g(a)\ndef g(b):\n    return b", set(), set()),
-    ("def f():\n    return z", {"z"}, set()),
-    ("class C:\n    x: int = zz", {"zz"}, set()),
-    ("[i for i in range(3)]", set(), set()),
-    ("try:\n    import a\nexcept ImportError as e:\n    raise b from e", {"b"}, {"a"}),
+    ("import os\nos.x\nx = 1\nprint(x)", set()),
+    ("print(y)", {"y"}),
+    ("def f():\n    y = 1\n    def g():\n        return y\n    return g", set()),
+    ("def f(a):\n    return g(a)\ndef g(b):\n    return b", set()),
+    ("def f():\n    return z", {"z"}),
+    ("class C:\n    x: int = zz", {"zz"}),
+    ("[i for i in range(3)]", set()),
+    ("try:\n    import a\nexcept ImportError as e:\n    raise b from e", {"b"}),
 ]
 
 
-@pytest.mark.parametrize(("text", "undefined", "unused"), NAMES)
-def test_names(text: str, undefined: set[str], unused: set[str]) -> None:
-    assert verify.names(text) == (undefined, unused)
+@pytest.mark.parametrize(("text", "undefined"), NAMES)
+def test_undefined_names(text: str, undefined: set[str]) -> None:
+    assert verify.undefined(text) == undefined
 
 
 @pytest.mark.parametrize("found", GENUINE or [None], ids=lambda f: f.blob[:10] if f else "none")
