@@ -22,19 +22,21 @@ LOADS = ("evaluate.load", "evaluate.combine", "datasets.load_metric")
 
 def apply(patch: Patch) -> None:
     script, call = patch.script, patch.script.trainer_call
-    held = [script.keyword(call, name) for name in THEIRS]
+    held = [pair for name in THEIRS for pair in script.keyword(call, name)]
     for name in THEIRS:
         what = f"no {name}: accuracy over response tokens is the Trainer's own"
         patch.drop_keyword(call, name, what)
-    idle = [script.statement(c) for c in script.calls_to(*LOADS)]
-    idle = [s for s in idle if binds(s) and not any(script.reads.get(n) for n in binds(s))]
-    gone = idle + [
-        holder if isinstance(holder, ast.stmt) else value for h in held for holder, value in h
-    ]
-    if gone:
-        for step in DeadCode(script, gone).statements:
-            if step not in gone:
-                patch.remove(step, "it served upstream's metrics only")
+    gone = [holder if isinstance(holder, ast.stmt) else value for holder, value in held]
+    idle = _unread(script)
+    for step in DeadCode(script, gone + idle).statements if gone + idle else ():
+        if step not in gone:
+            patch.remove(step, "it served upstream's metrics only")
+
+
+def _unread(script: Script) -> list[ast.stmt]:
+    """Where a metric is loaded that nothing reads."""
+    steps = [script.statement(c) for c in script.calls_to(*LOADS)]
+    return [s for s in steps if binds(s) and not any(map(script.reads.get, binds(s)))]
 
 
 def verify(script: Script) -> None:

@@ -46,7 +46,9 @@ class Patch:
     def _record(self, kind: str, node: ast.AST, what: str, code: str = "") -> None:
         old = "" if kind.startswith("added") else self.script.code(node)
         digest = hashlib.sha256(old.encode()).hexdigest()[:12] if old else ""
-        place = self.script.where(node), self.script.lines(node)
+        is_part = isinstance(node, ast.keyword)  # of a call over several lines
+        lines = (node.lineno, node.end_lineno) if is_part else self.script.lines(node)
+        place = self.script.where(node), lines
         self.changes.append(Change(kind, *place, what, code, digest))
 
     def change(self, node: ast.AST, edit: Callable, what: str, code: str = "") -> None:
@@ -80,7 +82,8 @@ class Patch:
         holders = [holder for holder, _ in self.script.keyword(call, name)]
         for holder in holders:
             if isinstance(holder, ast.keyword):
-                self.change(self.script.parent(holder), remove_argument(name), what)
+                self._record("removed", holder, what)
+                self.edits.update(self.script.parent(holder), remove_argument(name))
             elif isinstance(holder, ast.Dict):
                 self.change(holder, remove_entry(name), what)
             else:

@@ -61,7 +61,7 @@ def _before_models(runs: Runs, what: str) -> Iterator[str]:
 
 
 def preview(runs: Runs) -> Iterator[str]:
-    yield from _before_models(runs, "show_preview")
+    yield from runs.once("show_preview")  # before what loads the model, if not the tokenizer too
     encodes = [(data_in(e.args[0]), e.args[2:3]) for e in runs.calls("encode_datasets")]
     for e in runs.calls("show_preview"):
         same = not encodes or (data_in(e.args[0]), e.args[2:3]) == encodes[0]
@@ -99,7 +99,7 @@ def _as_encoded(label: str) -> str:
 
 def _any_splits(label: str) -> str:
     """All of the encoded data, printed: which of its splits are encoded yet is not told."""
-    told = re.sub(r"\{('\w+': [^{}]*\|encoded[^{}]*)\}", "<encoded data>", label)
+    told = re.sub(r"\{'\w+': .*\|encoded.*\}", "<encoded data>", label)
     return told.replace('"', "'") if "<encoded data>" in told else told  # quoted alike, too
 
 

@@ -10,8 +10,6 @@ from codemods.engine.patch import Change, Patch
 from tools.regenerate.transform import Result
 from tools.review.rows import Part, split
 
-_NEAR = 2  # lines between an insertion and the statement it is recorded at: blank ones, a comment
-
 HEADER, IMPORTS, UNKNOWN = "header", "imports", "no patch"
 
 
@@ -56,7 +54,7 @@ class _Finder:
         return [
             Label(name, c.what, c)
             for name, c in self.changes
-            if _distance(part, c) <= (0 if c.kind in ("changed", "removed") else _NEAR)
+            if (c.kind.startswith("added") or not _distance(part, c))
             and (c.kind == "removed" or (c.code and _squeezed(c.code) in added))
         ]
 
