@@ -147,21 +147,6 @@ WRONG = [
         r"LenientArgumentParser\(\(", "HfArgumentParser((", "0 lenient parsers", id="plain parser"
     ),
     pytest.param(r"show_preview\(.*\)\n", "pass\n", "show_preview is called 0", id="no preview"),
-    pytest.param(
-        r"(show_preview\(.*\))\n", r"\1\n    \1\n", "show_preview is called 2", id="two previews"
-    ),
-    pytest.param(
-        r"show_preview\(<raw>, encode_pair, <tokenizer>, <data_args>",
-        "show_preview(<raw>, encode_pair, <tokenizer>, <model_args>",
-        "show_preview gets",
-        id="preview gets other arguments",
-    ),
-    pytest.param(
-        r"(show_preview\(.*\))\n((?:.*\n)*?)( +)(<model> = add_lora)",
-        r"pass\n\2\3\1\n\3\4",
-        "after a model is loaded",
-        id="preview after the model",
-    ),
     pytest.param(r"= AdapterTrainer\(", "= Trainer(", "not one AdapterTrainer", id="plain Trainer"),
     pytest.param(
         r"(\n    if <training_args>\.do_train:\n        (?:checkpoint|resume))",
