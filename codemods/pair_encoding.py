@@ -50,6 +50,7 @@ def apply(patch: Patch) -> None:
         call = call.replace("encode_datasets(", "encode_datasets(\n    ").removesuffix(")") + "\n)"
     _data_stays(patch, data, steps)
     _only_tokenises(patch, dead)
+    _asks_no_model_argument(patch, dead)
     for step in dead.statements:
         if step is steps[0]:
             patch.replace_step(step, call, "mapping becomes pair encoding")
@@ -162,6 +163,20 @@ def _only_tokenises(patch: Patch, dead: DeadCode) -> None:
     if others:
         hint = "Do that to the data before, or drop it: encode_pair takes texts as they are"
         raise patch.refuse("texts to be tokenised as they are", others, hint)
+
+
+def _asks_no_model_argument(patch: Patch, dead: DeadCode) -> None:
+    """Refuse an argument of the model that nothing but what goes reads: it would do nothing."""
+    script = patch.script
+    reads = [n for n in script.nodes if isinstance(n, ast.Attribute) and _is_model_args(script, n)]
+    left = {n.attr for n in reads if not script.inside(n, *dead.gone)}
+    lost = [n for n in reads if n.attr not in left]
+    if lost:
+        raise patch.refuse("model arguments to be read elsewhere than where texts are cut", lost)
+
+
+def _is_model_args(script: Script, node: ast.Attribute) -> bool:
+    return "model_args" in script.names.roles(dotted(node.value), script.scope(node))
 
 
 def _processes(script: Script, call: ast.Call, dead: DeadCode) -> bool:

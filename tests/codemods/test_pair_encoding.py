@@ -410,6 +410,11 @@ REFUSED = {
             "chunks = raw.map(to_tokens)",
         },
     ),
+    "a model argument says how": (
+        "model arguments to be read elsewhere than where texts are cut",
+        "first = margs.pretrain",
+        "first = margs.pretrain\nchunks = raw.map(tokenizer, fn_kwargs={'first': first})",
+    ),
     "no data is mapped": ("the loaded data to be mapped", "", "chunks = cut(raw)"),
     "nothing is loaded": (
         "the loaded data to be mapped",
