@@ -342,6 +342,7 @@ GRAFTED = (
     "data_files",
     "data_arguments",
     "cut_response",
+    "fit_dialogue",
     "positions",
     "prompt_response",
 )
