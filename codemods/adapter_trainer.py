@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 
 from .engine.patch import Patch
+from .engine.promises import one_call
 from .engine.script import Script, dotted
 
 TRAINER = "AdapterTrainer"
@@ -26,12 +27,12 @@ GIVEN = (
 def apply(patch: Patch) -> None:
     script = patch.script
     patch.graft(before=script.main)
-    script.name("trainer", script.scope(script.trainer_call))
     patch.replace(script.trainer_call.func, TRAINER, "the Trainer saves the adapter only")
 
 
 def verify(script: Script) -> None:
-    later = [n for n in script.nodes if _sets(n) in GIVEN and _is_trainer(script, n)]
+    one_call(script, TRAINER)
+    later = [n for n, of in script.sets(*GIVEN) if _is_trainer(script, of)]
     script.require(not later, "nothing replaces what the Trainer was given", *later)
     plain = [c for c in script.calls if script.called(c).split(".")[-1] == "Trainer"]
     script.require(not plain, "no other Trainer is made", *plain)
@@ -39,9 +40,5 @@ def verify(script: Script) -> None:
     script.require(known and "Trainer" in script.bases(TRAINER), f"{TRAINER} is a Trainer")
 
 
-def _sets(node: ast.AST) -> str:
-    return node.attr if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) else ""
-
-
-def _is_trainer(script: Script, node: ast.Attribute) -> bool:
-    return "trainer" in script.names.roles(dotted(node.value), script.scope(node))
+def _is_trainer(script: Script, node: ast.expr) -> bool:
+    return "trainer" in script.names.roles(dotted(node), script.scope(node))

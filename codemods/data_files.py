@@ -74,7 +74,8 @@ def _read(patch: Patch) -> None:
     if not of_files:
         near = loads or script.method_calls("load_dataset")
         raise patch.refuse(f"found no call of load_dataset that is given {FILES}", near)
-    if odd := [c for c in of_files if _reader(c) not in READERS]:
+    odd = [c for c in of_files if _reader(c) not in READERS]
+    if odd := [c for c in odd if script.keyword(c, FILES)]:
         hint = "What upstream reads them with would be passed over"
         raise patch.refuse(f"files to be read with one of {', '.join(READERS[1:])}", odd, hint)
     for call in of_files:

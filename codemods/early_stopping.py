@@ -28,7 +28,7 @@ def apply(patch: Patch) -> None:
     made = (
         f"make_callbacks({script.name('data_args', scope)}, {script.name('training_args', scope)})"
     )
-    own = script.keyword(call, "callbacks")
+    own = script.given(call, "callbacks")
     for _, value in own:
         what = "the Trainer may stop early, too"
         patch.change(value, lambda value: _joined(value, made), what, f"*{made}")
@@ -49,8 +49,10 @@ def verify(script: Script) -> None:
     name = script.data_class.name
     script.require(BASE in script.bases(name), f"{name} has the base class {BASE}")
     call, promise = one_call(script, "make_callbacks"), "the Trainer gets the callbacks asked for"
-    values = [value for _, value in script.keyword(script.trainer_call, "callbacks")]
+    values = [value for _, value in script.given(script.trainer_call, "callbacks")]
     script.require(len(values) == 1, promise, script.trainer_call)
-    last = values[0].elts[-1:] if isinstance(values[0], ast.List) else values
-    script.require(call in [getattr(v, "value", v) for v in last] or call in last, promise, call)
+    last = values[0]
+    if isinstance(last, ast.List) and last.elts:
+        last = getattr(last.elts[-1], "value", None)  # what is unpacked into it
+    script.require(last is call, promise, call)
     takes(script, call, promise, "data_args", "training_args")

@@ -42,8 +42,8 @@ def apply(patch: Patch) -> None:
 
 def _trained(script: Script, call: ast.Call) -> ast.expr | None:
     """What the Trainer is given to train."""
-    given = [value for _, value in script.keyword(call, "model")] or call.args
-    return given[0] if given else None
+    given = [value for _, value in script.given(call, "model")] or call.args[:1]
+    return given[0] if len(given) == 1 else None
 
 
 def verify(script: Script) -> None:
@@ -53,9 +53,9 @@ def verify(script: Script) -> None:
     step, following = script.statement(call), script.statement(trainer)
     promise = "LoRA wraps the model that the Trainer trains"
     trained = getattr(_trained(script, trainer), "id", "")
-    script.require(isinstance(step, ast.Assign) and step.value is call, promise, call)
-    script.require(binds(step) == [trained] == [ast.unparse(call.args[0])], promise, call, trainer)
     takes(script, call, promise, "model", *GIVEN)
+    script.require(isinstance(step, ast.Assign) and step.value is call, promise, call)
+    script.require(binds(step) == [trained] == [call.args[0].id], promise, call, trainer)
     block = getattr(script.parent(step), "body", [])
     together = step in block and block[block.index(step) + 1 :][:1] == [following]
     script.require(together, "nothing stands between LoRA and the Trainer", step, following)

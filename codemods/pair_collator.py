@@ -28,17 +28,21 @@ def apply(patch: Patch) -> None:
 
 
 def _only_pads(script: Script, collator: ast.expr) -> bool:
-    """Is it one of transformers' collators, made here or where its name is bound?"""
-    made = [collator]
-    if isinstance(collator, ast.Name) and not script.qualified(collator):
-        bound = script.bindings(collator.id, script.scope(collator))
-        made = [getattr(b, "value", None) for b in bound]
-    named = [script.qualified(m.func if isinstance(m, ast.Call) else m) for m in made]
-    return all(n.startswith("transformers.") for n in named) and bool(named)
+    """Is it one of transformers' collators, made here or where its name is bound, or none?"""
+    if isinstance(collator, ast.IfExp):
+        return all(_only_pads(script, part) for part in (collator.body, collator.orelse))
+    if isinstance(collator, ast.Constant):
+        return collator.value is None
+    named = script.qualified(collator.func if isinstance(collator, ast.Call) else collator)
+    if named or not isinstance(collator, ast.Name):
+        return named.startswith("transformers.")
+    bound = script.bindings(collator.id, script.scope(collator))
+    made = [getattr(b, "value", None) for b in bound]
+    return bool(made) and all(m is not None and _only_pads(script, m) for m in made)
 
 
 def verify(script: Script) -> None:
     call, promise = one_call(script, "PairCollator"), "the Trainer pads with PairCollator"
-    given = [value for _, value in script.keyword(script.trainer_call, "data_collator")]
+    given = [value for _, value in script.given(script.trainer_call, "data_collator")]
     script.require(given == [call], promise, script.trainer_call)
     takes(script, call, promise, "tokenizer", "data_args")

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 import ast
 
-from .engine.dead_code import DeadCode, only_binds, only_tells
+from .engine.dead_code import ASKS, DeadCode, only_binds, only_tells
 from .engine.flow import is_bound
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
-from .engine.script import Script, binds, dotted, map_root
+from .engine.script import Script, binds, dotted, method_root, position
 
 CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 # Packages that tokenising and chunking need, and methods that do more to a text.
 TOKENISING = ("transformers", "datasets", "torch", "numpy", "itertools", "functools", "logging")
+TOKENISING += ("collections", "copy", "math", "time", "tqdm", "typing")
 PROCESSING = ("replace", "strip", "lstrip", "rstrip", "lower", "upper", "title", "split", "sub")
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 PARTS = {"train_dataset": "train", "eval_dataset": "validation"}
@@ -32,8 +33,9 @@ def apply(patch: Patch) -> None:
     script = patch.script
     patch.graft(before=script.main)
     steps = _mapping_steps(patch)
-    mapped = _mapped(patch, steps)
+    mapped = _mapped(patch)
     dead = DeadCode(script, steps, stays=mapped)
+    _only_mapped(patch, mapped, dead)
     outputs = _outputs(patch, steps, mapped, dead)
     scope = script.scope(steps[0])
     data, *others = (script.name(role, scope) for role in GIVEN)
@@ -70,25 +72,42 @@ def _mapping_steps(patch: Patch) -> list[ast.stmt]:
     return steps
 
 
-def _mapped(patch: Patch, steps: list[ast.stmt]) -> list[str]:
-    """Names of the mapped data; Refusal where it comes from more than maps, which would be lost."""
+def _mapped(patch: Patch) -> list[str]:
+    """Names of the mapped data."""
+    made = [patch.script.statement(c) for c in patch.script.data_maps]
+    names = list(dict.fromkeys(n for s in made for n in binds(s)))
+    if not names:
+        raise patch.refuse("the mapped data to be bound to a name", made)
+    return names
+
+
+def _only_mapped(patch: Patch, mapped: list[str], dead: DeadCode) -> None:
+    """Refuse what else is done to the mapped data where it is made: it would be lost."""
     script = patch.script
     made = [script.statement(c) for c in script.data_maps]
-    names = list(dict.fromkeys(n for s in made for n in binds(s)))
-    inside = [n for s in steps for n in script.own(s) if set(binds(n)) & set(names)]
-    others = [n for n in inside if n not in made or not _only_maps(n)]
-    if others or not names:
+    inside = [n for s in dead.statements if script.scope(s) for n in script.own(s)]
+    others = [n for n in inside if set(binds(n)) & set(mapped)]
+    others = [n for n in others if n not in made or not _only_maps(n)]
+    others += [
+        script.statement(n) for n in inside if isinstance(n, ast.Call) and _does_more(n, mapped)
+    ]
+    others = sorted(dict.fromkeys(others), key=position)
+    if others:
         raise patch.refuse(
-            f"the mapped data ({', '.join(names)}) to come from map() and from nothing else",
-            others or made,
+            f"the mapped data ({', '.join(mapped)}) to come from map() and from nothing else",
+            others,
             "What else is done to it would be lost with the chunking",
         )
-    return names
 
 
 def _only_maps(step: ast.stmt) -> bool:
     value = getattr(step, "value", None)
-    return isinstance(value, ast.Call) and isinstance(map_root(value), ast.Name)
+    return isinstance(value, ast.Call) and isinstance(method_root(value, "map"), ast.Name)
+
+
+def _does_more(call: ast.Call, mapped: list[str]) -> bool:
+    """``tokens.filter(…)``, ``tokens.shuffle(…)`` and the like?"""
+    return dotted(method_root(call)) in mapped and call.func.attr not in ASKS
 
 
 def _outputs(patch: Patch, steps: list, mapped: list[str], dead: DeadCode) -> list[str]:
@@ -189,14 +208,18 @@ def verify(script: Script) -> None:
     for part, split in PARTS.items():
         values = [value for _, value in script.keyword(script.trainer_call, part)]
         script.require(values, f"the Trainer gets a {part}")
-        other = PARTS[next(p for p in PARTS if p != part)]
-        wrong = [v for v in values if _is_of(script, v, other) and not _is_of(script, v, split)]
-        script.require(not wrong, f"the Trainer's {part} is the split {split!r}", *wrong)
+        of = [s for value in values for s in _splits(script, value)]
+        raw = [s for s in of if dotted(s.value) in script.names.all("data", script.scope(s))]
+        script.require(not raw, f"the Trainer's {part} is encoded", *raw)
+        kinds = {s.slice.value for s in of} & {*PARTS.values()}
+        script.require(
+            kinds <= {split} or split in kinds, f"the Trainer's {part} is the split {split!r}", *of
+        )
 
 
-def _is_of(script: Script, value: ast.expr, split: str) -> bool:
-    """Does the value come of ``data[split]``, directly or by the names in it?"""
+def _splits(script: Script, value: ast.expr) -> list[ast.Subscript]:
+    """Every ``data["split"]`` that a value comes of, directly or by the names in it."""
     names = [n for n in ast.walk(value) if isinstance(n, ast.Name)]
     made = [b for n in names for b in script.bindings(n.id, script.scope(value))]
     parts = [n for v in (value, *made) for n in ast.walk(v) if isinstance(n, ast.Subscript)]
-    return any(isinstance(p.slice, ast.Constant) and p.slice.value == split for p in parts)
+    return [p for p in parts if isinstance(p.slice, ast.Constant)]

@@ -26,10 +26,10 @@ TEARS_DOWN = ("destroy_process_group", "end_training")
 def apply(patch: Patch) -> None:
     script = patch.script
     patch.graft(before=script.main)
-    runs = _runs(script, "evaluate")
+    runs = _runs(script, "evaluate") or _runs(script, "train")
     if not runs:
         near = script.method_calls("evaluate", "train")
-        raise patch.refuse("found no call of the Trainer's evaluate", near)
+        raise patch.refuse("found no call of the Trainer's train or evaluate", near)
     lifted = [script.not_nested(script.lifted(c, *MODEL, *ARGUMENTS)) for c in runs]
     last = max(lifted, key=position)
     scope = script.scope(last)
@@ -66,7 +66,7 @@ def verify(script: Script) -> None:
     is_asked = isinstance(step, ast.If) and ast.unparse(step.test) in asked
     plain = is_asked and len(step.body) == 1 and not step.orelse and step in script.steps(call)
     script.require(plain, "prediction runs if and only if --do_predict", script.statement(call))
-    replaced = [n for n in script.nodes if _sets(n) and n.attr == "do_predict"]
+    replaced = [n for n, _ in script.sets("do_predict")]
     script.require(not replaced, "the user's do_predict is not replaced", *replaced)
     takes(script, call, "prediction uses the trained model", *MODEL, *IDS, *ARGUMENTS)
     here = [n for n in script.own(*scope.body) if getattr(n, "lineno", call.lineno) != call.lineno]
@@ -78,10 +78,6 @@ def verify(script: Script) -> None:
     closed = [t for t in closed if any(script.inside(c, t) for c in _runs(script, "evaluate"))]
     after = [t for t in closed if not script.inside(call, *t.body)]
     script.require(not after, "nothing is torn down before prediction", *after)
-
-
-def _sets(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
 
 
 def _ends(node: ast.AST) -> bool:

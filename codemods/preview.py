@@ -2,14 +2,17 @@
 
                                         →  show_preview(raw_datasets, encode_pair, tokenizer, …)
 model = AutoModelForCausalLM.…             model = AutoModelForCausalLM.…
+
+Where one call of upstream's gives model and tokenizer, it follows that: there is no place before.
 """
 
 from __future__ import annotations
 
 from .engine import loading
+from .engine.flow import is_bound
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
-from .engine.script import Script
+from .engine.script import Script, binds
 
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 WHY = "the data may be looked at before any weight is loaded"
@@ -20,7 +23,10 @@ def apply(patch: Patch) -> None:
     place = loading.place(patch.script, *GIVEN)
     scope = patch.script.scope(place)
     data, *others = (patch.script.name(role, scope) for role in GIVEN)
-    patch.insert_before(place, f"show_preview({data}, encode_pair, {', '.join(others)})", WHY)
+    late = {n for n in (data, *others) if not is_bound(patch.script, n, place)}
+    comes_with_it = late and late <= {*binds(place)}
+    insert = patch.insert_after if comes_with_it else patch.insert_before
+    insert(place, f"show_preview({data}, encode_pair, {', '.join(others)})", WHY)
 
 
 def verify(script: Script) -> None:

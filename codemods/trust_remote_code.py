@@ -27,7 +27,7 @@ def apply(patch: Patch) -> None:
     for call in loads:
         value = f"{script.name('model_args', script.scope(call))}.{KEY}" if own else "True"
         what = f"{script.called(call).removeprefix('transformers.')} trusts the model's code"
-        given = script.keyword(call, KEY)
+        given = script.given(call, KEY)
         if others := [v for _, v in given if ast.unparse(v) not in (value, "True")]:
             raise patch.refuse(f"{KEY} to be {value}", others)
         if given:
@@ -71,11 +71,14 @@ def _own_dicts(script: Script, loads: list[ast.Call]) -> dict[int, ast.Dict]:
             made = [getattr(b, "value", None) for b in script.bindings(name, scope)]
             reads = [r for r in script.reads.get(name, ()) if script.scope(r) is scope]
             uses = [script.parent(script.parent(r)) for r in reads]
-            shared = len(made) == 1 and all(u in loads for u in uses)
-            inline = shared and any(k.arg == KEY for u in uses for k in u.keywords)
-            if shared and not inline and isinstance(made[0], ast.Dict):
+            is_own = len(made) == 1 and isinstance(made[0], ast.Dict)
+            if is_own and all(u in loads and not _says(u) for u in uses):
                 out[id(call)] = made[0]
     return out
+
+
+def _says(call: ast.Call) -> bool:
+    return any(k.arg == KEY for k in call.keywords)
 
 
 def verify(script: Script) -> None:
@@ -84,19 +87,15 @@ def verify(script: Script) -> None:
         default = _default(own)
         is_true = isinstance(default, ast.Constant) and default.value is True
         script.require(is_true, f"{KEY} defaults to True", own)
-        replaced = [n for n in script.nodes if _sets(n) and n.attr == KEY]
+        replaced = [n for n, _ in script.sets(KEY)]
         script.require(not replaced, f"the user's {KEY} is not replaced", *replaced)
     for cls in LOADERS:
         script.require(script.loads(cls), f"{cls} is loaded")
     for call in [c for cls in LOADERS for c in script.loads(cls)] + script.model_loads:
-        values = [value for _, value in script.keyword(call, KEY)]
+        values = [value for _, value in script.given(call, KEY)]
         trusts = [v for v in values if _trusts(script, v, own is not None)]
         promise = f"{script.called(call).split('.')[-2]} is loaded with {KEY}"
         script.require(values and trusts == values, promise, call)
-
-
-def _sets(node: ast.AST) -> bool:
-    return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
 
 
 def _trusts(script: Script, value: ast.expr, own: bool) -> bool:

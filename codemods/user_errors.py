@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 
 from .engine.patch import Patch
-from .engine.script import DEFINITIONS, Script
+from .engine.script import DEFINITIONS, Script, position
 
 TESTS = ("__name__ == '__main__'", "'__main__' == __name__")
 
@@ -39,7 +39,7 @@ def _guards(script: Script) -> list[ast.If]:
 def _started(script: Script) -> list[ast.Call]:
     """The calls in the guard's block, outside of definitions."""
     inside = [n for g in _guards(script) for n in script.own(*g.body)]
-    calls = [n for n in inside if isinstance(n, ast.Call)]
+    calls = sorted((n for n in inside if isinstance(n, ast.Call)), key=position)
     nested = (*DEFINITIONS, ast.Lambda)
     return [c for c in calls if not any(isinstance(n, nested) for n in script.around(c))]
 

@@ -15,13 +15,17 @@ FLOORS = (
     "tools/upstream",
     "tools/regenerate",
     "tools/training",
+    "tools/follow/behaviour",
     "tools/follow",
     "tools/review",
     "benchmarks",
 )
 PAYLOAD = ("patches/common", "patches/chatglm", "patches/causal")
 SHARED = PAYLOAD[0]  # the layer that every series has
-APART = {"tools/upstream": ("codemods", "codemods/engine")}  # needs no syntax tree
+APART = {
+    "tools/upstream": ("codemods", "codemods/engine"),  # needs no syntax tree
+    "tools/follow/behaviour": ("codemods", "codemods/engine", "tools/regenerate"),  # no edit either
+}
 DEMO = {"tools/training": ("tests/miniature",)}  # make demo shows the toys
 PAYLOAD_DOOR = "tools/training/payload.py"  # merge and chat go on from what the script wrote
 COMMAND_LINE = "tools/__main__.py"  # starts all of tools/

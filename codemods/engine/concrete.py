@@ -34,9 +34,22 @@ _LAYOUT = (
     "colon",
     "indent",
 )
+# Fields in the order of the source, where libcst has them otherwise.
+_ORDER = {
+    cst.FunctionDef: ("decorators", "name", "type_parameters", "params", "returns", "body"),
+    cst.ClassDef: ("decorators", "name", "type_parameters", "bases", "keywords", "body"),
+    cst.Parameters: ("posonly_params", "params", "star_arg", "kwonly_params", "star_kwarg"),
+    cst.IfExp: ("body", "test", "orelse"),
+}
 _FIELDS: dict[type, tuple[str, ...]] = {}
 _STATEMENT = (cst.BaseSmallStatement, cst.BaseCompoundStatement)
-_DISPLAYS = {ast.Call: cst.Call, ast.Dict: cst.Dict, ast.List: cst.List, ast.Set: cst.Set}
+_DISPLAYS = {
+    ast.Call: cst.Call,
+    ast.Dict: cst.Dict,
+    ast.List: cst.List,
+    ast.Set: cst.Set,
+    ast.Compare: cst.Comparison,
+}
 
 
 def fields(node: cst.CSTNode) -> tuple[str, ...]:
@@ -44,7 +57,9 @@ def fields(node: cst.CSTNode) -> tuple[str, ...]:
     kind = type(node)
     if kind not in _FIELDS:
         names = kind.__dataclass_fields__
-        _FIELDS[kind] = tuple(f for f in names if not f.startswith((*_LAYOUT, "__")))
+        first = [f for f in _ORDER.get(kind, ()) if f in names]
+        rest = (f for f in names if f not in first and not f.startswith((*_LAYOUT, "__")))
+        _FIELDS[kind] = (*first, *rest)
     return _FIELDS[kind]
 
 
@@ -92,7 +107,7 @@ class Concrete:
         out = {}
         for nodes, kind in pairs:
             ours = [n for n in self._nodes if isinstance(n, kind)]
-            if len(ours) != len(nodes):  # would be a bug here, and must not edit the wrong place
+            if [*map(_size, ours)] != [*map(_size, nodes)]:  # must not edit the wrong place
                 raise Refusal("the two parsers disagree on upstream's file")
             out.update((id(a), c) for a, c in zip(nodes, ours, strict=True))
         return out
@@ -133,6 +148,13 @@ class Concrete:
 
     def code(self, node: cst.CSTNode) -> str:
         return self.module.code_for_node(node)
+
+
+def _size(node: ast.AST | cst.CSTNode) -> int:
+    """How many arguments, elements or comparisons the node has."""
+    parts = ("args", "keywords", "elts", "keys", "ops", "elements", "comparisons")
+    is_one = isinstance(node, (ast.stmt, *_STATEMENT))
+    return 0 if is_one else sum(len(getattr(node, part, ())) for part in parts)
 
 
 def _in_order(node: ast.AST) -> Iterator[ast.AST]:

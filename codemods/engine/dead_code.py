@@ -65,6 +65,7 @@ class DeadCode:
         kept = (*self._scopes, script.main)
         top = (f for f in script.functions.values() if f not in kept and not f.decorator_list)
         self._candidates += top
+        self._tells = [s for s in self._candidates if only_tells(s)]
         self._bound = {
             id(s): {n for m in script.own(s) for n in binds(m)} for s in self._candidates
         }
@@ -95,6 +96,7 @@ class DeadCode:
             return only_tells(step) and self._reads_what_goes(step)
         reads = [r for name in bound for r in self.script.reads.get(name, ())]
         others = [r for r in reads if self._is_same(r, step) and not self.script.inside(r, step)]
+        others = [r for r in others if self._is_gone(r) or not self.script.inside(r, *self._tells)]
         served = [r for r in others if self._is_gone(r)]
         if len(served) < len(others) or not (served or self._reads_what_goes(step)):
             return False

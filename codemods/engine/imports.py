@@ -92,7 +92,8 @@ def needed(wanted: list[Imports], script: Script, dropped: list[str]) -> str:
             raise Refusal(f"payload modules agree on what {local!r} is")
         have = script.module_imports.get(local) if local not in dropped else None
         if have is not None:
-            full = whole_name(f"{module}.{name}") if name else module
+            whole = local if local == module.partition(".")[0] else module
+            full = whole_name(f"{module}.{name}") if name else whole
             if have != full:
                 raise Refusal(
                     f"the payload's import of {local!r} ({full}) clashes with upstream's ({have})"

@@ -6,7 +6,7 @@ import ast
 
 from .flow import is_bound
 from .promises import unconditional
-from .script import Script, position
+from .script import Script, binds, position
 
 
 def _loads(script: Script, *roles: str) -> list[ast.AST]:
@@ -27,7 +27,12 @@ def place(script: Script, *roles: str) -> ast.stmt:
 
 
 def verify_before(script: Script, call: ast.Call, promise: str, *roles: str) -> None:
-    """The call runs whatever the arguments, and before any model is loaded."""
+    """The call runs whatever the arguments, and before any model is loaded.
+
+    A load that gives it one of its own arguments, too, may well come before.
+    """
     unconditional(script, call, promise)
     early = [n for n in _loads(script, *roles) if n.lineno < call.lineno]
+    given = {a.id for a in call.args if isinstance(a, ast.Name)}
+    early = [n for n in early if not given & {*binds(script.statement(n))}]
     script.require(not early, promise, *early)

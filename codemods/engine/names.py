@@ -71,6 +71,7 @@ class Names:
         if len(found) != 1:
             looked_for = f"one name for the {ROLES[role]} in {where}, not {len(found)}"
             near = [b for n in found for b in self.script.bindings(n, scope)]
+            near = near or self._makers(role)
             raise self.script.refuse(looked_for + (f" ({', '.join(found)})" if found else ""), near)
         others = [
             b for b in self.script.bindings(found[0], scope) if not self._fits(b, found[0], role)
@@ -79,6 +80,19 @@ class Names:
             looked_for = f"{found[0]!r} to be the {ROLES[role]} and nothing else"
             raise self.script.refuse(looked_for, others)
         return found[0]
+
+    def _makers(self, role: str) -> list[ast.Call]:
+        """Where things of a role, or nearly so, are made."""
+        calls = self.script.calls
+        made = [
+            c
+            for c in calls
+            if (r := self.made_by(c)) and (role in r if isinstance(r, tuple) else r == role)
+        ]
+        is_loaded = role in ("config", "tokenizer", "model")
+        return made or (
+            self.script.method_calls("from_pretrained", "from_config") if is_loaded else []
+        )
 
     def _is_mapped(self, name: str, scope: Scope) -> bool:
         """Is the data of that name mapped here, or handed to a function that does?"""
@@ -99,6 +113,8 @@ class Names:
         value, scope = getattr(node, "value", None), self.script.scope(node)
         if isinstance(value, ast.Constant) and value.value is None:
             return True
+        if role == "tokenizer" and isinstance(value, ast.Call) and self._is_tokenizer(value):
+            return True
         reads = {
             n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)
         }
@@ -108,6 +124,11 @@ class Names:
         return value is not None and any(
             (name, role) in self._given(t, r) for t in targets for r in self._made(value, scope)
         )
+
+    def _is_tokenizer(self, call: ast.Call) -> bool:
+        """Is it made by a class of tokenizers that nobody here knows?"""
+        *_, last = ("", *self.script.called(call).split("."))
+        return last == "from_pretrained" or last.endswith(("Tokenizer", "TokenizerFast"))
 
     # -- how roles spread ------------------------------------------------------------------------
 
@@ -177,7 +198,7 @@ class Names:
 
 
 def _is_place(place: object, role: tuple) -> bool:
-    return isinstance(place, int) and -len(role) <= place < len(role)
+    return isinstance(place, int) and 0 <= place < len(role)
 
 
 def _parameters(function: ast.FunctionDef, call: ast.Call) -> list[tuple[str, ast.expr]]:

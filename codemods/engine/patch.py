@@ -69,7 +69,7 @@ class Patch:
 
     def set_keyword(self, call: ast.Call, name: str, code: str, what: str) -> None:
         """The call gets ``name=code``, wherever it has got its ``name`` from."""
-        given = self.script.keyword(call, name)
+        given = self.script.given(call, name)
         for _, value in given:
             self.replace(value, code, what)
         if not given:

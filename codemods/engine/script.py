@@ -84,9 +84,11 @@ def binds(node: ast.AST) -> list[str]:
     return [name for target in targets(node) for name in names_in(target)]
 
 
-def map_root(node: ast.expr) -> ast.expr:
-    """``data`` of ``data.map(…).map(…)``."""
-    while isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "map":
+def method_root(node: ast.expr, *methods: str) -> ast.expr:
+    """``data`` of ``data.map(…).filter(…)``, whose methods are any or just these."""
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if methods and node.func.attr not in methods:
+            break
         node = node.func.value
     return node
 
@@ -108,8 +110,8 @@ def _imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
                 first = a.name.partition(".")[0]
                 out[a.asname or first] = a.name if a.asname else first
         elif isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            out.update({a.asname or a.name: whole_name(f"{module}.{a.name}") for a in node.names})
+            module = "." * node.level + (f"{node.module}." if node.module else "")
+            out.update({a.asname or a.name: whole_name(module + a.name) for a in node.names})
     return out
 
 
@@ -141,7 +143,8 @@ class Script:
     # -- refusing ------------------------------------------------------------------------------
 
     def candidate(self, node: ast.AST, why: str = "") -> Candidate:
-        return Candidate(self.lines(node)[0], plain(self.code(node)), plain(why))
+        node = node if hasattr(node, "lineno") else self.statement(node)
+        return Candidate(node.lineno, plain(self.code(node)), plain(why))
 
     def refuse(self, looked_for: str, near: Iterable[ast.AST] = (), hint: str = "") -> Refusal:
         return Refusal(looked_for, [self.candidate(n) for n in [*near][:4]], hint)
@@ -239,6 +242,16 @@ class Script:
     def method_calls(self, *methods: str) -> list[ast.Call]:
         return [c for c in self.calls if getattr(c.func, "attr", None) in methods]
 
+    def sets(self, *names: str) -> list[tuple[ast.AST, ast.expr]]:
+        """Where an attribute of one of the names is set, and of what."""
+        out = [
+            (n, n.value)
+            for n in self.nodes
+            if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store) and n.attr in names
+        ]
+        calls = (c for c in self.calls if self.called(c) == "setattr" and len(c.args) > 1)
+        return out + [(c, c.args[0]) for c in calls if string(c.args[1]) in names]
+
     def uses(self, name: str) -> list[ast.expr]:
         """Where an imported thing is used, by whatever name."""
         return [
@@ -254,7 +267,7 @@ class Script:
         """
         for node in self.uses(name):
             above = self.parent(node)
-            if methods and isinstance(above, ast.Attribute):
+            if isinstance(above, ast.Attribute) and above.attr in methods:
                 node, above = above, self.parent(above)
             if not (isinstance(above, ast.Call) and above.func is node):
                 raise self.refuse(f"every use of {name} to be a call of it", [node])
@@ -416,7 +429,8 @@ class Script:
 
     def loads(self, cls: str) -> list[ast.Call]:
         """Calls that load ``transformers.cls``, pretrained or from a config."""
-        return self.only_called(f"transformers.{cls}", *LOADS)
+        calls = self.only_called(f"transformers.{cls}", *LOADS, "register")
+        return [c for c in calls if c.func.attr in LOADS]
 
     @cached_property
     def model_loads(self) -> list[ast.Call]:
@@ -434,10 +448,10 @@ class Script:
     def data_maps(self) -> list[ast.Call]:
         """Where the loaded data, and what was mapped from it, is mapped."""
         known, found = set(), []
-        for call in self.method_calls("map"):
-            scope, name = self.scope(call), dotted(map_root(call))
+        for call in (c for c in self.calls if isinstance(c.func, ast.Attribute)):
+            scope, name = self.scope(call), dotted(method_root(call))
             if (scope, name) in known or "data" in self.names.roles(name, scope):
-                found.append(call)
+                found += [call] * (call.func.attr == "map")
                 known |= {(scope, n) for n in binds(self.parent(call))}
         return found
 
@@ -459,12 +473,24 @@ class Script:
                 found += [(h, v) for h, key, v in self._entries(k.value, call) if key == name]
         return found
 
+    def given(self, call: ast.Call, name: str) -> list[tuple[ast.AST, ast.expr]]:
+        """As ``keyword``, for what decides: Refusal when only some runs give the call its ``name``."""
+        found, around = self.keyword(call, name), [None, *self.around(call)]
+        dicts = [dotted(k.value) for k in call.keywords if k.arg is None]
+        bound = [b for d in dicts if (b := self.bindings(d, self.scope(call)))]
+        fills = [h for h, _ in found if not self.inside(h, *(n for b in bound for n in b))]
+        always = any(self.parent(self.statement(h)) in around for h in fills) or any(
+            all(any(self.inside(h, n) for h, _ in found) for n in b) for b in bound
+        )
+        if found and not always:
+            raise self.refuse(f"{name} to be given to this call always or never", [call, *fills])
+        return found
+
     def _entries(self, node: ast.expr, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]]:
         """Every (holder, key, value) of a dict that is written out, and filled, in this function."""
         if isinstance(node, ast.Dict):
-            pairs = [*zip(node.keys, node.values, strict=True)]
-            known = [(node, string(k), v) for k, v in pairs if k]
-            more = [v for k, v in pairs if k is None]
+            known = [(node, string(k), v) for k, v in zip(node.keys, node.values, strict=True) if k]
+            more = [v for k, v in zip(node.keys, node.values, strict=True) if k is None]
             return known + [e for m in more for e in self._entries(m, call)]
         if isinstance(node, ast.Call) and self.called(node) == "dict":
             known = [(k, k.arg, k.value) for k in node.keywords if k.arg]
@@ -491,6 +517,8 @@ class Script:
         for read in (r for r in self.reads.get(name, ()) if self.scope(r) is scope):
             above = self.parent(read)
             if isinstance(above, ast.keyword) and above.arg is None:
+                continue
+            if isinstance(above, ast.Dict) and above.keys[above.values.index(read)] is None:
                 continue
             if isinstance(above, ast.Subscript) and isinstance(
                 set_ := self.parent(above), ast.Assign

@@ -5,16 +5,18 @@ helpers keep two small scripts in words of their own, ``OLD`` and ``NEW`` for th
 upstream had first and has now, cut into named slots. A row of a table fills one slot, and shows
 nothing but that snippet before and after. ``FINISHED`` is the same script as it should come out,
 written by hand: what ``verify`` has to accept, and, with one slot spoilt, what it has to refuse.
+
+``Tables`` makes tests of tables: what is transformed, refused, caught, accepted, recorded.
 """
 
 from __future__ import annotations
 
-import ast
 import difflib
 import functools
 import importlib
 import textwrap
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -360,89 +362,28 @@ trust_remote_code=True, **zero3_model_kwargs(config, margs))
 """)
 
 # Stands for the payload: names alone, since no codemod looks at what is in it.
-PAYLOAD = """
-
-from transformers import AutoModel
-
-
-class LoraArguments:
-    pass
-
-
-class PromptResponseArguments:
-    def __post_init__(self):
-        pass
-
-    def load_files(self, **options):
-        return datasets.load_dataset("parquet", data_files=find_files(), **options)
-
-
-class EarlyStoppingArguments:
-    pass
-
-
-class LenientArgumentParser(HfArgumentParser):
-    pass
-
-
-class PairCollator:
-    pass
-
-
-class AdapterTrainer(Trainer):
-    pass
-
-
-def add_lora():
-    pass
-
-
-def join_process_group():
-    pass
-
-
-def encode_prompt():
-    pass
-
-
-def lead_ids():
-    pass
-
-
-def stop_ids():
-    pass
-
-
-def encode_pair():
-    pass
-
-
-def encode_datasets():
-    pass
-
-
-def show_preview():
-    pass
-
-
-def make_callbacks():
-    pass
-
-
-def predict_responses():
-    pass
-
-
-def run_main():
-    pass
-
-
-def zero3_model_kwargs():
-    pass
-"""
-
-
-GRAFTED = {node.name for node in ast.parse(PAYLOAD).body if hasattr(node, "name")}
+CLASSES = {
+    "LoraArguments": "",
+    "PromptResponseArguments": "",
+    "EarlyStoppingArguments": "",
+    "LenientArgumentParser": "(HfArgumentParser)",
+    "PairCollator": "",
+    "AdapterTrainer": "(Trainer)",
+}
+FUNCTIONS = (
+    *("add_lora", "join_process_group", "encode_prompt", "lead_ids", "stop_ids", "encode_pair"),
+    *("encode_datasets", "show_preview", "make_callbacks", "predict_responses", "run_main"),
+    "zero3_model_kwargs",
+)
+PAYLOAD = "".join(
+    [
+        "\n\nfrom transformers import AutoModel, HfArgumentParser, Trainer\n",
+        *(f"\n\nclass {name}{bases}:\n    pass\n" for name, bases in CLASSES.items()),
+        *(f"\n\ndef {name}():\n    pass\n" for name in FUNCTIONS),
+    ]
+)
+GRAFTED = {*CLASSES, *FUNCTIONS}
+Slots = dict[str, str]
 
 
 def dedent(snippet: str) -> str:
@@ -452,11 +393,11 @@ def dedent(snippet: str) -> str:
     return textwrap.dedent(snippet).rstrip()
 
 
-def render(base: dict[str, str], filled: dict[str, str] | None = None, newline: str = "\n") -> str:
+def render(base: Slots, filled: Slots | None = None, newline: str = "\n") -> str:
     """The script that ``base`` makes with some of its slots filled otherwise."""
-    filled = filled or {}
+    filled = {name: dedent(text) for name, text in (filled or {}).items()}
     assert filled.keys() <= base.keys(), f"no such slot: {filled.keys() - base.keys()}"
-    texts = {name: filled.get(name, text) for name, text in base.items()}
+    texts = base | filled
     lines = []
     for line in LAYOUT.splitlines():
         name = line.strip()[1:-1]
@@ -481,6 +422,10 @@ def series(name: str = "chatglm") -> list[ModuleType]:
     ]
 
 
+def short(codemod: ModuleType) -> str:
+    return codemod.__name__.split(".")[-1]
+
+
 def finished(text: str) -> Script:
     """The finished script as ``verify`` reads it."""
     return Script(text, GRAFTED)
@@ -489,7 +434,7 @@ def finished(text: str) -> Script:
 def apply(text: str, codemod: ModuleType) -> tuple[str, Patch]:
     """One codemod applied to the script: the text that comes out, and the record."""
     edits = Edits(Script(text))
-    patch = Patch(codemod.__name__.split(".")[-1], edits, edits.script, [])
+    patch = Patch(short(codemod), edits, edits.script, [])
     codemod.apply(patch)
     return edits.rebuild().code, patch
 
@@ -499,35 +444,16 @@ def finish(text: str, name: str = "chatglm") -> str:
     """The script with the whole series applied and stand-ins for its payload."""
     edits = Edits(Script(text))
     for codemod in series(name):
-        codemod.apply(Patch(codemod.__name__, edits, edits.script, []))
+        codemod.apply(Patch(short(codemod), edits, edits.script, []))
     before = edits.concrete.module
     module, _ = drop_unused(edits.rebuild(), before, [])
     return module.code + PAYLOAD.replace("\n", before.default_newline)
 
 
-def check_transformed(
-    codemod: ModuleType,
-    before: str,
-    after: str,
-    *,
-    slot: str,
-    also: dict[str, tuple[str, str]] | None = None,
-    base: dict[str, str] = OLD,
-    newline: str = "\n",
-) -> Patch:
-    """``before`` in its slot becomes ``after``; ``also`` declares what else changes, or is so.
-
-    Every other byte of the script stays, and ``verify`` accepts the script once the rest of the
-    series is applied too.
-    """
-    rows = {slot: (before, after), **(also or {})}
-    old = render(base, {name: dedent(row[0]) for name, row in rows.items()}, newline)
-    expected = render(base, {name: dedent(row[1]) for name, row in rows.items()}, newline)
-    text, patch = apply(old, codemod)
-    assert text == expected, difference(expected, text)
-    assert bool(patch.changes) == (text != old), "the record says what changed"
-    codemod.verify(finished(finish(old)))
-    return patch
+def verify_all(text: str, name: str = "chatglm") -> None:
+    script = finished(text)
+    for codemod in series(name):
+        codemod.verify(script)
 
 
 def difference(expected: str, text: str) -> str:
@@ -537,81 +463,155 @@ def difference(expected: str, text: str) -> str:
     return "\n" + "\n".join(lines)
 
 
-def check_noop(codemod: ModuleType, *, base: dict[str, str] = OLD, **filled: str) -> None:
-    """Nothing is left to do: the script stays as it is, and ``verify`` accepts it."""
-    old = render(base, {name: dedent(text) for name, text in filled.items()})
-    text, patch = apply(old, codemod)
-    assert text == old
-    assert patch.changes == []
-    codemod.verify(finished(finish(old)))
-
-
-def check_refused(
-    codemod: ModuleType,
-    looked_for: str,
-    *,
-    nearest: tuple[str, ...] = (),
-    hint: str = "",
-    base: dict[str, str] = OLD,
-    **filled: str,
-) -> Refusal:
-    """``apply`` refuses, in one line that names what it looked for and came nearest.
-
-    ``nearest`` are lines of the script: each must stand where the refusal says it does, and only
-    there. No other candidate may be named.
-    """
-    old = render(base, {name: dedent(text) for name, text in filled.items()})
-    with pytest.raises(Refusal) as caught:
-        apply(old, codemod)
-    error = caught.value
-    assert looked_for in error.looked_for
-    check_nearest(error, old, nearest)
-    assert error.hint.startswith(hint)
-    assert bool(error.hint) == bool(hint), f"the hint is: {error.hint}"
-    error.patches = ["the-patch"]
-    assert str(error).startswith(f"patch 'the-patch' does not apply: {error.looked_for}")
-    assert "\n" not in str(error)
-    return error
-
-
-def check_nearest(error: Refusal, text: str, nearest: tuple[str, ...]) -> None:
+def check_nearest(error: Refusal, text: str, nearest: str) -> None:
     lines = [line.strip() for line in text.splitlines()]
-    named = [lines[c.line - 1] for c in error.nearest or ()]
-    assert named == list(nearest)
-    for line in nearest:
+    wanted = [line.strip() for line in dedent(nearest).splitlines()]
+    assert [lines[c.line - 1] for c in error.nearest or ()] == wanted, str(error)
+    for line in wanted:
         assert lines.count(line) == 1, f"a poor row: {line!r} does not say which line"
     for candidate in error.nearest or ():
         assert candidate.text
         assert len(candidate.text) <= 78
 
 
-def check_unverified(
-    codemod: ModuleType, promise: str, *, base: dict[str, str] = OLD, **filled: str
-) -> None:
-    """``apply`` has nothing against it, but ``verify`` refuses what the series makes of it."""
-    text = finish(render(base, {name: dedent(text) for name, text in filled.items()}))
-    with pytest.raises(Refusal) as caught:
-        codemod.verify(finished(text))
-    check_promise(caught.value, promise)
+def each(names: str, table: dict[str, object]) -> Callable:
+    """A test of each row of a table."""
+    return pytest.mark.parametrize(names, table.values(), ids=table)
 
 
-def check_caught(
-    codemod: ModuleType, promise: str, *, payload: str = PAYLOAD, **spoilt: str
-) -> None:
-    """``verify`` refuses the finished script with a slot spoilt, naming the promise broken."""
-    text = render(FINISHED, {name: dedent(text) for name, text in spoilt.items()}) + payload
-    with pytest.raises(Refusal) as caught:
-        codemod.verify(finished(text))
-    check_promise(caught.value, promise)
+class Tables:
+    """Makes tests of one codemod's tables, whose rows fill a slot of the script, or several by name."""
 
+    def __init__(self, codemod: ModuleType, slot: str):
+        self.codemod = codemod
+        self.slot = slot
 
-def check_accepted(codemod: ModuleType, **filled: str) -> None:
-    """``verify`` accepts the finished script with a slot filled otherwise, but right."""
-    text = render(FINISHED, {name: dedent(text) for name, text in filled.items()})
-    codemod.verify(finished(text + PAYLOAD))
+    def _filled(self, row: str | Slots, slot: str | None) -> Slots:
+        return {slot or self.slot: row} if isinstance(row, str) else row
 
+    def transformed(
+        self, rows: dict[str, tuple[str, str]], base: Slots = OLD, name: str = "chatglm"
+    ) -> None:
+        """Each slot of ``rows`` becomes what stands beside it, whichever line ends the script has.
 
-def check_promise(error: Refusal, promise: str) -> None:
-    assert promise in error.looked_for
-    assert error.looked_for.startswith("verify: ")
-    assert "\n" not in str(error)
+        Every other byte of the script stays, and every ``verify`` accepts what the series makes.
+        """
+        befores, afters = ({slot: row[i] for slot, row in rows.items()} for i in (0, 1))
+        for newline in ("\n", "\r\n") if base is OLD else ("\n",):
+            old, expected = render(base, befores, newline), render(base, afters, newline)
+            text, patch = apply(old, self.codemod)
+            assert text == expected, difference(expected, text)
+            assert bool(patch.changes) == (text != old), "the record says what changed"
+        verify_all(finish(render(base, befores), name), name)
+
+    def refused(
+        self, looked_for: str, nearest: str = "", base: Slots = OLD, **filled: str
+    ) -> Refusal:
+        """``apply`` refuses, in one line that says what it looked for.
+
+        ``nearest`` are lines of the script: each must stand where the refusal says it does, and no
+        other candidate may be named. A hint goes with ``looked_for``, after `` … ``.
+        """
+        old = render(base, filled)
+        with pytest.raises(Refusal) as caught:
+            apply(old, self.codemod)
+        error = caught.value
+        looked_for, _, hint = looked_for.partition(" … ")
+        assert looked_for in error.looked_for
+        assert hint in error.hint
+        check_nearest(error, old, nearest)
+        error.patches = ["the-patch"]
+        assert str(error).startswith(f"patch 'the-patch' does not apply: {error.looked_for}")
+        assert "\n" not in str(error)
+        return error
+
+    def not_verified(self, promise: str, text: str) -> None:
+        with pytest.raises(Refusal) as caught:
+            self.codemod.verify(finished(text))
+        assert promise in caught.value.looked_for
+        assert "\n" not in str(caught.value)
+
+    def caught(self, promise: str, payload: str = PAYLOAD, **spoilt: str) -> None:
+        """``verify`` refuses the finished script with a slot spoilt, naming the promise broken.
+
+        What upstream imports is imported still: it stays as long as anything uses it.
+        """
+        spoilt = {"imports": OLD["imports"], **spoilt}
+        self.not_verified(promise, render(FINISHED, spoilt) + payload)
+
+    def transforms(
+        self,
+        table: dict[str, tuple[str, str] | tuple[str, str, dict]],
+        also: Callable[[Slots], dict] | dict | None = None,
+        bases: tuple[str, ...] = ("old", "new"),
+        slot: str | None = None,
+    ) -> Callable:
+        """Rows are (before, after), or a third thing: what else changes, or is so, as ``also``."""
+
+        @pytest.mark.parametrize("base", bases)
+        @each("row", table)
+        def test(row, base):
+            base = BASES[base]
+            every = also(base) if callable(also) else also or {}
+            rest = every | (row[2] if len(row) > 2 else {})
+            rest = {n: v if isinstance(v, tuple) else (v, v) for n, v in rest.items()}
+            self.transformed({**rest, slot or self.slot: row[:2]}, base)
+
+        return test
+
+    def refuses(
+        self, table: dict[str, tuple], base: Slots = OLD, slot: str | None = None
+    ) -> Callable:
+        """Rows are (what is looked for, the nearest lines, what fills the slots)."""
+
+        @each("row", table)
+        def test(row):
+            self.refused(*row[:2], base, **self._filled(row[2], slot))
+
+        return test
+
+    def unverifies(
+        self, table: dict[str, tuple], base: Slots = OLD, slot: str | None = None
+    ) -> Callable:
+        """Rows are (the promise that is broken, what fills the slots of upstream's script).
+
+        ``apply`` has nothing against it.
+        """
+
+        @each("row", table)
+        def test(row):
+            self.not_verified(row[0], finish(render(base, self._filled(row[1], slot))))
+
+        return test
+
+    def catches(self, table: dict[str, tuple], slot: str | None = None) -> Callable:
+        """Rows are (the promise that is broken, what fills the slots of the finished script)."""
+
+        @each("row", table)
+        def test(row):
+            self.caught(row[0], **self._filled(row[1], slot))
+
+        return test
+
+    def accepts(self, *rows: str | Slots, slot: str | None = None) -> Callable:
+        """``verify`` accepts the finished script with a slot filled otherwise, but right."""
+
+        @pytest.mark.parametrize("row", rows)
+        def test(row):
+            text = render(FINISHED, self._filled(row, slot)) + PAYLOAD
+            self.codemod.verify(finished(text))
+
+        return test
+
+    def records(self, before: str | None, **changes: list[tuple]) -> Callable:
+        """What the record says of OLD and NEW: (kind, where, code), and where the payload is."""
+
+        @pytest.mark.parametrize("base", BASES)
+        def test(base):
+            _, patch = apply(render(BASES[base]), self.codemod)
+            wanted = changes.get(base, changes.get("both", []))
+            assert [(c.kind, c.where, c.code) for c in patch.changes] == wanted
+            assert getattr(patch.graft_before, "name", None) == before
+            assert all(bool(c.digest) != c.kind.startswith("added") for c in patch.changes)
+
+        return test

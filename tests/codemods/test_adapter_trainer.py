@@ -5,229 +5,153 @@ from __future__ import annotations
 import pytest
 
 from codemods import adapter_trainer
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    OLD,
-    PAYLOAD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    check_unverified,
-    render,
-)
+from tests.codemods.helpers import BASES, FINISHED, OLD, PAYLOAD, Tables
+
+of = Tables(adapter_trainer, "trainer")
 
 # What a Trainer needs besides, for the other codemods' sake.
 REST = "model=model, train_dataset=train_rows, eval_dataset=eval_rows"
+NO_METRIC = {"metric": ("", "")}
+IMPORTED = """
+import transformers
+import transformers as hf
+from transformers import Trainer as T
+from transformers.trainer import Trainer as Deep"""
+
+
+def becomes_ours(call: str) -> tuple[str, str]:
+    return f"trainer = {call}({REST})", f"trainer = AdapterTrainer({REST})"
+
 
 TRANSFORMED = {
-    "one line": (f"trainer = Trainer({REST})", f"trainer = AdapterTrainer({REST})"),
-    "with comments, tokenizer": (
+    "by its name": becomes_ours("Trainer"),
+    "in brackets": becomes_ours("(Trainer)"),
+    "by another name": becomes_ours("T"),
+    "of a submodule": becomes_ours("Deep"),
+    "under the library's name": becomes_ours("transformers.Trainer"),
+    "under another name of the library": becomes_ours("hf.Trainer"),
+    "under its submodule's name": becomes_ours("transformers.trainer.Trainer"),
+    "annotated, with comments": (
         f"""
-        trainer = Trainer(  # at last
+        trainer: Trainer = Trainer(  # at last
             {REST},
             tokenizer=tokenizer,  # saved with it
         )
         """,
         f"""
-        trainer = AdapterTrainer(  # at last
+        trainer: Trainer = AdapterTrainer(  # at last
             {REST},
             tokenizer=tokenizer,  # saved with it
         )
         """,
-    ),
-    "with processing_class, no last comma": (
-        f"""
-        trainer = Trainer(
-            {REST},
-            processing_class=tokenizer
-        )
-        """,
-        f"""
-        trainer = AdapterTrainer(
-            {REST},
-            processing_class=tokenizer
-        )
-        """,
-    ),
-    "annotated": (
-        f"trainer: Trainer = Trainer({REST})",
-        f"trainer: Trainer = AdapterTrainer({REST})",
-    ),
-    "under the library's name": (
-        f"trainer = transformers.Trainer({REST})",
-        f"trainer = AdapterTrainer({REST})",
-    ),
-    "by another name": (f"trainer = T({REST})", f"trainer = AdapterTrainer({REST})"),
-    "in brackets": (f"trainer = (Trainer)({REST})", f"trainer = AdapterTrainer({REST})"),
-    "by another name of the library": (
-        f"trainer = hf.Trainer({REST})",
-        f"trainer = AdapterTrainer({REST})",
     ),
 }
-
-
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, newline, base):
-    base = BASES[base]
-    imports = base["imports"] + "\nimport transformers\nimport transformers as hf"
-    imports += "\nfrom transformers import Trainer as T"
-    check_transformed(
-        adapter_trainer,
-        before,
-        after,
-        slot="trainer",
-        also={"imports": (imports, imports)},
-        base=base,
-        newline=newline,
-    )
+test_transformed = of.transforms(
+    TRANSFORMED, also=lambda base: {"imports": base["imports"] + IMPORTED, **NO_METRIC}
+)
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_upstreams_shapes(base):
     before = BASES[base]["trainer"]
     after = before.replace("Trainer(", "AdapterTrainer(")
-    check_transformed(adapter_trainer, before, after, slot="trainer", base=BASES[base])
+    of.transformed({"trainer": (before, after)}, BASES[base])
 
 
-@pytest.mark.parametrize("base", BASES)
-def test_the_record(base):
-    _, patch = apply(render(BASES[base]), adapter_trainer)
-    assert [(c.kind, c.where, c.code) for c in patch.changes] == [
-        ("changed", "main", "AdapterTrainer")
-    ]
-    assert patch.graft_before.name.value == "main"
+KNOWN = "model, tokenizer, margs, dargs, targs, train_rows, eval_rows"
 
 
-TWO = "trainer = Trainer(model)\nreferee = Trainer(draft)"
+def test_made_in_a_function_that_returns_it():
+    helper = f"def make({KNOWN}):\n    return {{}}({REST})"
+    call = f"trainer = make({KNOWN})"
+    rows = {"helper": (helper.format("Trainer"), helper.format("AdapterTrainer"))}
+    of.transformed({"trainer": (call, call), **NO_METRIC, **rows})
+
+
+test_record = of.records("main", both=[("changed", "main", "AdapterTrainer")])
+
+MISSING = "found no call of transformers.Trainer"
+TWO = "found 2 places, expected one: call of transformers.Trainer"
+BOTH = "trainer = Trainer(model)\nreferee = Trainer(draft)"
 REFUSED = {
-    "two": (
-        {"trainer": TWO},
-        "found 2 places, expected one: call of transformers.Trainer",
-        tuple(TWO.split("\n")),
-    ),
-    "one in each branch": (
-        {
-            "trainer": "if targs.do_eval:\n    trainer = Trainer(model, compute_metrics=score)\n"
-            "else:\n    trainer = Trainer(model)"
-        },
-        "found 2 places, expected one: call of transformers.Trainer",
-        ("trainer = Trainer(model, compute_metrics=score)", "trainer = Trainer(model)"),
-    ),
-    "none": ({"trainer": "trainer = None"}, "found no call of transformers.Trainer", ()),
-    "already done": (
-        {"trainer": FINISHED["trainer"]},
-        "found no call of transformers.Trainer",
-        ("trainer = AdapterTrainer(",),
-    ),
+    "two": (TWO, BOTH, BOTH),
+    "none": (MISSING, "", "trainer = None"),
     "another of the library's": (
-        {"trainer": "trainer = transformers.Seq2SeqTrainer(model)"},
-        "found no call of transformers.Trainer",
-        ("trainer = transformers.Seq2SeqTrainer(model)",),
+        MISSING,
+        "trainer = hf.Seq2SeqTrainer(model)",
+        {
+            "imports": OLD["imports"] + IMPORTED,
+            "trainer": "trainer = hf.Seq2SeqTrainer(model)",
+        },
+    ),
+    "a Trainer of the script's own": (
+        MISSING,
+        "trainer = MyTrainer(model)",
+        {
+            "helper": "class MyTrainer(Trainer):\n    pass",
+            "trainer": "trainer = MyTrainer(model)",
+        },
     ),
     "another library's": (
+        MISSING,
+        "trainer = Trainer(",
         {"imports": OLD["imports"] + "\nfrom trl import Trainer"},
-        "found no call of transformers.Trainer",
-        ("trainer = Trainer(",),
     ),
-    "made in a helper": (
-        {
-            "helper": "def make(model):\n    return Trainer(model)",
-            "trainer": "trainer = make(model)",
-        },
-        "one function that both parses the arguments and makes the Trainer",
-        (OLD["parse"].splitlines()[0], "return Trainer(model)"),
-    ),
-    "made by a function of a class": (
+    "made by a method": (
+        "the Trainer to be made in a function",
+        "return Trainer(model)",
         {
             "helper": "class Job:\n    def make(self, model):\n        return Trainer(model)",
             "trainer": "trainer = Job().make(model)",
         },
-        "one function that both parses the arguments and makes the Trainer",
-        (OLD["parse"].splitlines()[0], "return Trainer(model)"),
+    ),
+    "made in the module": (
+        "the Trainer to be made in a function",
+        "trainer = Trainer(None)",
+        {"helper": "trainer = Trainer(None)", "trainer": "pass"},
     ),
 }
-SPLIT = "Upstream may have split main(); the edits need re-anchoring"
+test_refused = of.refuses(REFUSED)
 
 
-@pytest.mark.parametrize(("filled", "looked_for", "nearest"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest):
-    hint = SPLIT if looked_for.startswith("one function") else ""
-    check_refused(adapter_trainer, looked_for, nearest=nearest, hint=hint, **filled)
-
-
-def test_verify_refuses_a_class_that_is_called_the_same():
-    check_unverified(
-        adapter_trainer,
-        "no other Trainer is made",
-        end='from trl import Trainer as SftTrainer\nother = trl.Trainer("more")',
+def test_the_nearest_says_what_it_is_instead():
+    imports = OLD["imports"] + "\nfrom optimum.habana.transformers import GaudiTrainer"
+    filled = {"imports": imports, "trainer": "trainer = GaudiTrainer(model)"}
+    error = of.refused(MISSING, "trainer = GaudiTrainer(model)", **filled)
+    assert str(error).endswith("(is optimum.habana.transformers.GaudiTrainer)")
+    error = of.refused(
+        MISSING,
+        "trainer = trainer_class(model)",
+        trainer="trainer = trainer_class(model)",
     )
+    assert str(error).endswith("(is no import that is seen here)")
 
 
-CAUGHT = {
-    "upstream's": (OLD["trainer"], "AdapterTrainer is called once in main()"),
-    "under the library's name": (
-        "trainer = transformers.Trainer(model)",
-        "AdapterTrainer is called once in main()",
-    ),
-    "both": (FINISHED["trainer"] + "\nmore = Trainer(model)", "no other Trainer is made"),
-    "both, under the library's name": (
-        FINISHED["trainer"] + "\nmore = transformers.Trainer(model)",
-        "no other Trainer is made",
-    ),
-    "twice": (
-        FINISHED["trainer"] + "\nmore = AdapterTrainer(model)",
-        "AdapterTrainer is called once in main()",
-    ),
-    "its collator is replaced": (
-        FINISHED["trainer"] + "\ntrainer.data_collator = default_data_collator",
-        "nothing replaces what the Trainer was given",
-    ),
-    "its data is replaced": (
-        FINISHED["trainer"] + "\nif targs.do_eval:\n    trainer.eval_dataset = raw",
-        "nothing replaces what the Trainer was given",
-    ),
-    "its data is replaced under another name": (
-        FINISHED["trainer"] + "\ncoach = trainer\ncoach.train_dataset = raw",
-        "nothing replaces what the Trainer was given",
-    ),
-    "its callbacks are replaced": (
-        FINISHED["trainer"] + "\ntrainer.callback_handler = None",
-        "nothing replaces what the Trainer was given",
-    ),
-    "named, not called": ("trainer = AdapterTrainer", "AdapterTrainer is called once in main()"),
+RIGHT = FINISHED["trainer"]
+ONCE, PLAIN = "AdapterTrainer is called once", "no other Trainer is made"
+REPLACED = "nothing replaces what the Trainer was given"
+VERIFY_CATCHES = {
+    "upstream's": (ONCE, OLD["trainer"]),
+    "twice": (ONCE, RIGHT + "\nmore = AdapterTrainer(model)"),
+    "named, not called": (ONCE, "trainer = AdapterTrainer"),
+    "both": (PLAIN, RIGHT + "\nmore = Trainer(model)"),
+    "both, under the library's name": (PLAIN, RIGHT + "\nmore = transformers.Trainer(model)"),
+    "another library's": (PLAIN, RIGHT + "\nmore = trl.Trainer(model)"),
+    "its collator is replaced": (REPLACED, RIGHT + "\ntrainer.data_collator = plain"),
+    "its data is replaced": (REPLACED, RIGHT + "\nif raw:\n    trainer.eval_dataset = raw"),
+    "its data, by another name": (REPLACED, RIGHT + "\na = trainer\na.train_dataset = raw"),
+    "its callbacks are replaced": (REPLACED, RIGHT + "\ntrainer.callback_handler = None"),
 }
+test_verify_catches = of.catches(VERIFY_CATCHES)
 
 
-@pytest.mark.parametrize(("spoilt", "promise"), CAUGHT.values(), ids=CAUGHT)
-def test_verify_catches(spoilt, promise):
-    check_caught(adapter_trainer, promise, trainer=spoilt)
+@pytest.mark.parametrize("head", ["AdapterTrainer", "AdapterTrainer(Other)", "Other(Trainer)"])
+def test_verify_wants_a_trainer(head):
+    payload = PAYLOAD.replace("AdapterTrainer(Trainer)", head)
+    of.caught("AdapterTrainer is a Trainer", payload=payload)
 
 
-@pytest.mark.parametrize(
-    "bases", ["", "(object)", "(Seq2SeqTrainer)", "(AdapterTrainer2)"], ids=lambda b: b or "none"
+test_verify_accepts = of.accepts(
+    "trainer: Trainer = AdapterTrainer(model=model)",
+    "trainer = AdapterTrainer(model)\ntrainer.label_names = []",
 )
-def test_verify_wants_a_trainer(bases):
-    payload = PAYLOAD.replace("AdapterTrainer(Trainer)", f"AdapterTrainer{bases}")
-    check_caught(adapter_trainer, "AdapterTrainer is a Trainer", payload=payload)
-
-
-def test_verify_wants_the_class():
-    payload = PAYLOAD.replace("AdapterTrainer(Trainer)", "Other(Trainer)")
-    check_caught(adapter_trainer, "AdapterTrainer is a Trainer", payload=payload)
-
-
-@pytest.mark.parametrize(
-    "trainer",
-    [
-        "trainer = AdapterTrainer(model)",
-        "trainer: Trainer = AdapterTrainer(model=model)",
-        "trainer = AdapterTrainer(model)\ntrainer.label_names = []",
-    ],
-)
-def test_verify_accepts(trainer):
-    check_accepted(adapter_trainer, trainer=trainer)

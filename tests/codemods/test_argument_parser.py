@@ -5,158 +5,120 @@ from __future__ import annotations
 import pytest
 
 from codemods import argument_parser
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    OLD,
-    PAYLOAD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    render,
-)
+from tests.codemods.helpers import FINISHED, PAYLOAD, Tables
+
+of = Tables(argument_parser, "parse")
 
 CLASSES = "(ModelOptions, DataOptions, TrainingArguments)"
 PARSED = "margs, dargs, targs = parser.parse_args_into_dataclasses()"
+IMPORTED = """
+import transformers
+from transformers import HfArgumentParser as Parser
+from transformers.hf_argparser import HfArgumentParser as Deep"""
+
+
+def becomes_ours(text: str) -> tuple[str, str]:
+    return text.replace("HERE", "HfArgumentParser"), text.replace("HERE", "LenientArgumentParser")
+
+
+def by(name: str) -> tuple[str, str]:
+    return tuple(f"parser = {n}({CLASSES})\n{PARSED}" for n in (name, "LenientArgumentParser"))
+
 
 TRANSFORMED = {
-    "one line": (
-        f"parser = HfArgumentParser({CLASSES})\n{PARSED}",
-        f"parser = LenientArgumentParser({CLASSES})\n{PARSED}",
-    ),
-    "by keyword": (
-        f"parser = HfArgumentParser(dataclass_types={CLASSES})\n{PARSED}",
-        f"parser = LenientArgumentParser(dataclass_types={CLASSES})\n{PARSED}",
-    ),
-    "with a comment, over several lines": (
+    "by its name": by("HfArgumentParser"),
+    "by another name": by("Parser"),
+    "of a submodule": by("Deep"),
+    "under the library's name": by("transformers.HfArgumentParser"),
+    "at once": becomes_ours(f"margs, dargs, targs = HERE({CLASSES}).parse_args_into_dataclasses()"),
+    "by keyword, over several lines": becomes_ours(
         f"""
         # What there is to say.
-        parser = HfArgumentParser(  # all of it
-            {CLASSES},
+        parser = HERE(  # all of it
+            dataclass_types={CLASSES},
             description="It trains.",
         )
         {PARSED}
-        """,
+        """
+    ),
+    "parsed in two branches": becomes_ours(
         f"""
-        # What there is to say.
-        parser = LenientArgumentParser(  # all of it
-            {CLASSES},
-            description="It trains.",
-        )
-        {PARSED}
-        """,
-    ),
-    "under the library's name": (
-        f"parser = transformers.HfArgumentParser({CLASSES})\n{PARSED}",
-        f"parser = LenientArgumentParser({CLASSES})\n{PARSED}",
-    ),
-    "under a name of its own": (
-        f"parser = Parser({CLASSES})\n{PARSED}",
-        f"parser = LenientArgumentParser({CLASSES})\n{PARSED}",
-    ),
-    "in three branches": (
-        f"""
-        parser = HfArgumentParser({CLASSES})
+        parser = HERE({CLASSES})
         if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
             margs, dargs, targs = parser.parse_json_file(json_file=sys.argv[1])
         else:
             {PARSED}
-        """,
-        f"""
-        parser = LenientArgumentParser({CLASSES})
-        if len(sys.argv) == 2 and sys.argv[1].endswith(".json"):
-            margs, dargs, targs = parser.parse_json_file(json_file=sys.argv[1])
-        else:
-            {PARSED}
-        """,
+        """
     ),
-    "at once": (
-        f"margs, dargs, targs = HfArgumentParser({CLASSES}).parse_args_into_dataclasses()",
-        f"margs, dargs, targs = LenientArgumentParser({CLASSES}).parse_args_into_dataclasses()",
+    "the classes have a name": becomes_ours(f"groups = {CLASSES}\nparser = HERE(groups)\n{PARSED}"),
+    "a group of upstream's own": (
+        *becomes_ours(
+            "parser = HERE((ModelOptions, DataOptions, Extra, TrainingArguments))\n"
+            "margs, dargs, extra, targs = parser.parse_args_into_dataclasses()"
+        ),
+        {"helper": "@dataclass\nclass Extra:\n    seed: int = 1"},
+    ),
+    "parsed in a function": (
+        *("margs, dargs, targs = read()",) * 2,
+        {
+            "helper": becomes_ours(
+                f"def read():\n    parser = HERE({CLASSES})\n"
+                "    return parser.parse_args_into_dataclasses()"
+            )
+        },
+    ),
+    "parsed in a function that gives them names": (
+        *("margs, dargs, targs = read()",) * 2,
+        {
+            "helper": becomes_ours(
+                f"def read():\n    parser = HERE({CLASSES})\n"
+                "    m, d, t = parser.parse_args_into_dataclasses()\n    return m, d, t"
+            )
+        },
     ),
 }
+test_transformed = of.transforms(
+    TRANSFORMED, also=lambda base: {"imports": base["imports"] + IMPORTED}
+)
 
+test_record = of.records("ModelOptions", both=[("changed", "main", "LenientArgumentParser")])
 
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, newline, base):
-    imports = BASES[base]["imports"] + "\nimport transformers"
-    imports += "\nfrom transformers import HfArgumentParser as Parser"
-    check_transformed(
-        argument_parser,
-        before,
-        after,
-        slot="parse",
-        also={"imports": (imports, imports)},
-        base=BASES[base],
-        newline=newline,
-    )
-
-
-def test_the_record():
-    _, patch = apply(render(OLD), argument_parser)
-    assert [(c.kind, c.where, c.code) for c in patch.changes] == [
-        ("changed", "main", "LenientArgumentParser")
-    ]
-    assert patch.graft_before.name.value == "ModelOptions"
-
-
-def test_no_parser_is_refused():
-    parse = "parser = OtherParser(here)\nmargs, dargs, targs = parser.parse()"
-    check_refused(
-        argument_parser,
+TWO = f"parser = HfArgumentParser({CLASSES})\nother = HfArgumentParser({CLASSES})"
+ONE_EACH = "HfArgumentParser to be given model, data and training arguments, one each"
+REFUSED = {
+    "no parser": (
         "found no call of transformers.HfArgumentParser",
-        nearest=("parser = OtherParser(here)",),
-        parse=parse,
-    )
-
-
-def test_two_parsers_are_refused():
-    first, second = (f"{name} = HfArgumentParser({CLASSES})" for name in ("parser", "other"))
-    check_refused(
-        argument_parser,
+        "parser = OtherParser(here)",
+        f"parser = OtherParser(here)\n{PARSED}",
+    ),
+    "two parsers": (
         "found 2 places, expected one: call of transformers.HfArgumentParser",
-        nearest=(first, second),
-        parse=f"{first}\n{second}\n{PARSED}",
-    )
-
+        TWO,
+        f"{TWO}\n{PARSED}",
+    ),
+}
+test_refused = of.refuses(REFUSED)
 
 RIGHT = FINISHED["parse"]
-PLAIN = RIGHT.replace("Lenient", "Hf")
-CAUGHT = {
-    "the plain one": (PLAIN, "LenientArgumentParser is called once in main()"),
-    "both": (f"{PLAIN.splitlines()[0]}\n{RIGHT}", "no other parser is made"),
+FIRST = RIGHT.splitlines()[0]
+PLAIN = FIRST.replace("Lenient", "Hf")
+ONCE, OTHER = "LenientArgumentParser is called once", "no other parser is made"
+VERIFY_CATCHES = {
+    "the plain one": (ONCE, RIGHT.replace("Lenient", "Hf")),
+    "twice": (ONCE, f"{FIRST}\n{RIGHT}"),
+    "both": (OTHER, f"{PLAIN}\n{RIGHT}"),
     "another under the library's name": (
-        f"more = transformers.HfArgumentParser(Other)\n{RIGHT}",
-        "no other parser is made",
-    ),
-    "twice": (
-        f"{RIGHT.splitlines()[0]}\n{RIGHT}",
-        "LenientArgumentParser is called once in main()",
+        OTHER,
+        f"import transformers\nmore = transformers.HfArgumentParser(Other)\n{RIGHT}",
     ),
 }
+test_verify_catches = of.catches(VERIFY_CATCHES)
 
 
-@pytest.mark.parametrize(("parse", "promise"), CAUGHT.values(), ids=CAUGHT)
-def test_verify_catches(parse, promise):
-    check_caught(argument_parser, promise, parse=parse)
+@pytest.mark.parametrize("head", ["LenientArgumentParser(Other)", "Other(HfArgumentParser)"])
+def test_verify_wants_a_parser(head):
+    payload = PAYLOAD.replace("LenientArgumentParser(HfArgumentParser)", head)
+    of.caught("LenientArgumentParser is a HfArgumentParser", payload=payload)
 
 
-@pytest.mark.parametrize(
-    "payload",
-    [
-        PAYLOAD.replace("LenientArgumentParser(HfArgumentParser)", "LenientArgumentParser(Other)"),
-        PAYLOAD.replace("class LenientArgumentParser(", "class Other("),
-    ],
-    ids=["another base", "not grafted"],
-)
-def test_verify_catches_a_parser_of_another_kind(payload):
-    promise = "LenientArgumentParser is a HfArgumentParser"
-    check_caught(argument_parser, promise, payload=payload)
-
-
-def test_verify_accepts_a_parser_by_keyword():
-    check_accepted(argument_parser, parse=RIGHT.replace("((", "(dataclass_types=("))
+test_verify_accepts = of.accepts(RIGHT.replace("((", "(dataclass_types=("), RIGHT)

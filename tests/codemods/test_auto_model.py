@@ -2,333 +2,168 @@
 
 from __future__ import annotations
 
-import pytest
-
 from codemods import auto_model
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    NEW,
-    OLD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    check_unverified,
-    render,
-)
+from tests.codemods.helpers import FINISHED, NEW, OLD, Tables
+
+of = Tables(auto_model, "model")
+
+OURS = "AutoModelForCausalLM"
+LOAD = "model = {}.from_pretrained('there')"
+IMPORTED = f"""
+import transformers
+import transformers as hf
+from transformers import {OURS} as LM, LlamaForCausalLM, AutoModel as Any
+from transformers.models.auto.modeling_auto import {OURS} as Deep
+from optimum import {OURS} as Optimal
+print(Optimal)"""
+IMPORTS = {"imports": (OLD["imports"] + IMPORTED,) * 2}
 
 
-def imports(base, name="AutoModelForCausalLM"):
-    before = base["imports"].replace("AutoModelForCausalLM", name)
-    return {"imports": (before, before.replace(name, "AutoModel"))}
+def becomes_ours(text: str, before: str = OURS, after: str = "AutoModel") -> tuple[str, str]:
+    return text.replace("HERE", before), text.replace("HERE", after)
 
 
 TRANSFORMED = {
-    "one line": (
-        "model = AutoModelForCausalLM.from_pretrained('there', config=config)",
-        "model = AutoModel.from_pretrained('there', config=config)",
-    ),
-    "several lines, comments": (
+    "one line": becomes_ours("model = HERE.from_pretrained('there', config=config)"),
+    "several lines, comments": becomes_ours(
         """
-        model = AutoModelForCausalLM.from_pretrained(  # big
+        model = HERE.from_pretrained(  # big
             "there",
             low_cpu_mem_usage=True,  # so
         )
-        """,
         """
-        model = AutoModel.from_pretrained(  # big
-            "there",
-            low_cpu_mem_usage=True,  # so
-        )
-        """,
     ),
-    "pretrained or from a config": (
-        """
-        if margs.model_name_or_path:
-            model = AutoModelForCausalLM.from_pretrained(margs.model_name_or_path)
-        else:
-            model = AutoModelForCausalLM.from_config(config)  # new
-        """,
-        """
-        if margs.model_name_or_path:
-            model = AutoModel.from_pretrained(margs.model_name_or_path)
-        else:
-            model = AutoModel.from_config(config)  # new
-        """,
+    "pretrained or from a config": becomes_ours(
+        f"if margs:\n    {LOAD.format('HERE')}\nelse:\n    model = HERE.from_config(config)  # new"
     ),
     "annotated, in brackets": (
-        "model: Model = (AutoModelForCausalLM).from_pretrained('there')",
+        f"model: Model = ({OURS}).from_pretrained('there')",
         "model: Model = AutoModel.from_pretrained('there')",
     ),
-    "words in a string or a comment stay": (
-        "# AutoModelForCausalLM, that is\n"
-        "model = AutoModelForCausalLM.from_pretrained('AutoModelForCausalLM')",
-        "# AutoModelForCausalLM, that is\nmodel = AutoModel.from_pretrained('AutoModelForCausalLM')",
+    "words in a string or a comment stay": becomes_ours(
+        f"# {OURS}, that is\nmodel = HERE.from_pretrained('{OURS}')"
     ),
-    "another class stays": (
-        "model = AutoModelForCausalLM.from_pretrained('there')\n"
-        "draft = AutoModelForSeq2SeqLM.from_pretrained('there', trust_remote_code=True)",
-        "model = AutoModel.from_pretrained('there')\n"
-        "draft = AutoModelForSeq2SeqLM.from_pretrained('there', trust_remote_code=True)",
+    "another class stays": becomes_ours(
+        f"{LOAD.format('HERE')}\ndraft = AutoModelForSeq2SeqLM.from_pretrained('there')"
     ),
+    "a class of upstream's own is registered where it is looked for": becomes_ours(
+        f"HERE.register(ChatConfig, ChatModel)\n{LOAD.format('HERE')}"
+    ),
+    "moved at once": becomes_ours(f"{LOAD.format('HERE')}.to(targs.device)"),
+    "done already": becomes_ours(LOAD.format("AutoModel")),
+    "by another name": becomes_ours(LOAD.format("HERE"), "LM"),
+    "of a submodule": becomes_ours(LOAD.format("HERE"), "Deep"),
+    "under the library's name": becomes_ours(
+        LOAD.format("HERE"), f"transformers.{OURS}", "transformers.AutoModel"
+    ),
+    "under another name of it": becomes_ours(LOAD.format("HERE"), f"hf.{OURS}", "hf.AutoModel"),
 }
+test_transformed = of.transforms(
+    TRANSFORMED,
+    also=lambda base: {
+        "imports": base["imports"].replace(f"{OURS},", f"{OURS}, AutoModel,") + IMPORTED
+    },
+)
 
 
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, newline, base):
-    base = BASES[base]
-    check_transformed(
-        auto_model, before, after, slot="model", also=imports(base), base=base, newline=newline
+def test_loaded_in_a_function():
+    helper = becomes_ours(
+        "def load(config, margs):\n    return HERE.from_pretrained(1, config=config)"
     )
+    call = "model = load(config, margs)"
+    of.transformed({"helper": helper, "model": (call, call)})
 
 
 def test_upstreams_shape_now():
     before = NEW["model"]
-    after = before.replace("AutoModelForCausalLM", "AutoModel")
-    check_transformed(auto_model, before, after, slot="model", also=imports(NEW), base=NEW)
+    of.transformed({"model": (before, before.replace(OURS, "AutoModel"))}, NEW)
 
 
-LOAD = "model = {}.from_pretrained('there')"
-IMPORTS = {
-    "by another name": (
-        "AutoModelForCausalLM as LM,",
-        "AutoModel,",
-        "LM",
-        "AutoModel",
-    ),
-    "under the library's name": (
-        "AutoModelWithHead,",
-        "AutoModelWithHead,",
-        "transformers.AutoModelForCausalLM",
-        "transformers.AutoModel",
-    ),
-    "under another name of the library": (
-        "AutoModelWithHead,",
-        "AutoModelWithHead,",
-        "hf.AutoModelForCausalLM",
-        "hf.AutoModel",
-    ),
-}
+CHANGE = ("changed", "main", "AutoModel")
+test_record = of.records(None, old=[CHANGE], new=[CHANGE] * 2)
 
-
-@pytest.mark.parametrize(("imported", "changed", "before", "after"), IMPORTS.values(), ids=IMPORTS)
-def test_imports(imported, changed, before, after):
-    old = OLD["imports"] + "\nimport transformers\nimport transformers as hf"
-    check_transformed(
-        auto_model,
-        LOAD.format(before),
-        LOAD.format(after),
-        slot="model",
-        also={
-            "imports": (
-                old.replace("AutoModelForCausalLM,", imported),
-                old.replace("AutoModelForCausalLM,", changed),
-            )
-        },
-    )
-
-
-def test_imported_by_itself():
-    rest = OLD["imports"].replace("    AutoModelForCausalLM,\n", "")
-    line = "from transformers import {}  # the class\n"
-    check_transformed(
-        auto_model,
-        OLD["model"],
-        OLD["model"].replace("AutoModelForCausalLM", "AutoModel"),
-        slot="model",
-        also={
-            "imports": (
-                line.format("AutoModelForCausalLM") + rest,
-                line.format("AutoModel") + rest,
-            )
-        },
-    )
-
-
-def test_the_new_class_is_imported_already():
-    both = OLD["imports"].replace("AutoModelForCausalLM,", "AutoModel, AutoModelForCausalLM,")
-    check_transformed(
-        auto_model,
-        OLD["model"],
-        OLD["model"].replace("AutoModelForCausalLM", "AutoModel"),
-        slot="model",
-        also={"imports": (both, both)},
-    )
-
-
-def test_the_record():
-    _, patch = apply(render(NEW), auto_model)
-    assert [(c.kind, c.where, c.code) for c in patch.changes] == [
-        ("changed", "main", "AutoModel"),
-        ("changed", "main", "AutoModel"),
-        ("changed", "module", "AutoModel"),
-    ]
-    assert patch.graft_before is None
-
-
-HINT = "The model is expected to be loaded through that class by name"
-MISSING = "found no call of transformers.AutoModelForCausalLM.from_pretrained"
+NONE = (
+    "found no call of from_pretrained of a model class of transformers"
+    " … The model is expected to be loaded through that class by name"
+)
+NEAREST = f"{OLD['config']}\n{OLD['tokenizer']}\n"
+USED = f"every use of transformers.{OURS} to be a call of it"
+LLAMA = LOAD.format("LlamaForCausalLM")
 REFUSED = {
-    "already done": (
-        {
-            "imports": OLD["imports"].replace("AutoModelForCausalLM", "AutoModel"),
-            "model": LOAD.format("AutoModel"),
-        },
-        (OLD["config"], OLD["tokenizer"], LOAD.format("AutoModel")),
+    "a class that is not the library's": (
+        NONE,
+        NEAREST + LOAD.format("Chat"),
+        LOAD.format("Chat"),
     ),
-    "another class": (
-        {"model": LOAD.format("AutoModelForSeq2SeqLM")},
-        (OLD["config"], OLD["tokenizer"], LOAD.format("AutoModelForSeq2SeqLM")),
-    ),
+    "no class": (NONE, NEAREST, "model = load('there')"),
     "from a config only": (
-        {"model": "model = AutoModelForCausalLM.from_config(config)"},
-        (OLD["config"], OLD["tokenizer"], "model = AutoModelForCausalLM.from_config(config)"),
+        NONE,
+        f"{NEAREST}model = {OURS}.from_config(config)",
+        f"model = {OURS}.from_config(config)",
     ),
-    "no class": ({"model": "model = load('there')"}, (OLD["config"], OLD["tokenizer"])),
     "another library's": (
-        {"imports": OLD["imports"] + "\nfrom optimum import AutoModelForCausalLM"},
-        (OLD["config"], OLD["tokenizer"], OLD["model"]),
+        NONE,
+        NEAREST + OLD["model"],
+        {"imports": OLD["imports"] + f"\nfrom optimum import {OURS}"},
     ),
-}
-
-
-@pytest.mark.parametrize(("filled", "nearest"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, nearest):
-    check_refused(auto_model, MISSING, nearest=nearest, hint=HINT, **filled)
-
-
-USED = {
-    "the class is chosen": (
-        {"model": "cls = AutoModelForCausalLM\n" + LOAD.format("cls")},
-        "cls = AutoModelForCausalLM",
+    "another of the library's": (
+        f"the model to be loaded through {OURS}",
+        LLAMA,
+        {"imports": IMPORTS["imports"][0], "model": LLAMA},
     ),
+    "the class is chosen": (USED, f"cls = {OURS}", f"cls = {OURS}\n{LOAD.format('cls')}"),
     "asked for its class": (
-        {"splits": OLD["splits"] + "\nassert isinstance(model, AutoModelForCausalLM)"},
-        "assert isinstance(model, AutoModelForCausalLM)",
+        USED,
+        f"assert isinstance(model, {OURS})",
+        {"end": f"assert isinstance(model, {OURS})"},
     ),
     "in an annotation": (
-        {"helper": "def helper(model: AutoModelForCausalLM):\n    return model"},
-        "def helper(model: AutoModelForCausalLM):",
+        USED,
+        f"def helper(model: {OURS}):",
+        {"helper": f"def helper(model: {OURS}):\n    return model"},
     ),
     "another method of it": (
-        {"splits": OLD["splits"] + "\nAutoModelForCausalLM.register(1, 2)"},
-        "AutoModelForCausalLM.register(1, 2)",
+        USED,
+        f"print({OURS}.keys())",
+        {"end": f"print({OURS}.keys())"},
+    ),
+    "under the library's name": (
+        USED,
+        "return transformers.AutoModelForCausalLM",
+        {
+            "imports": OLD["imports"] + "\nimport transformers",
+            "helper": "def helper():\n    return transformers.AutoModelForCausalLM",
+        },
     ),
 }
+test_refused = of.refuses(REFUSED)
 
-
-@pytest.mark.parametrize(("filled", "nearest"), USED.values(), ids=USED)
-def test_refuses_another_use_of_the_class(filled, nearest):
-    wanted = "every use of transformers.AutoModelForCausalLM to be a call that loads it"
-    check_refused(auto_model, wanted, nearest=(nearest,), **filled)
-
-
-UNVERIFIED = {
-    "imported twice, used in a function": (
-        {"helper": "def helper():\n    return transformers.AutoModelForCausalLM"},
-        "AutoModelForCausalLM is not used",
+RIGHT = FINISHED["model"]
+LOADED = RIGHT.splitlines()[-1]
+LEFT, OTHER = f"{OURS} is not used", "AutoModel loads the model"
+VERIFY_CATCHES = {
+    "upstream's": (LEFT, OLD["model"]),
+    "one of two": (LEFT, f"{RIGHT}\nmodel = {OURS}.from_config(config)"),
+    "one of two, under the library's name": (
+        LEFT,
+        f"import transformers\n{RIGHT}\nmodel = transformers.{OURS}.from_config(config)",
     ),
-}
-
-
-@pytest.mark.parametrize(("filled", "promise"), UNVERIFIED.values(), ids=UNVERIFIED)
-def test_verify_refuses_what_apply_let_pass(filled, promise):
-    check_unverified(auto_model, promise, **filled)
-
-
-def test_refuses_a_class_called_the_same():
-    check_refused(
-        auto_model,
-        "AutoModel to be transformers' own",
-        nearest=(OLD["model"],),
-        imports=OLD["imports"] + "\nfrom elsewhere import AutoModel",
-    )
-
-
-def test_another_librarys_import_stays():
-    extra = "\nfrom optimum import AutoModelForCausalLM as Optimal\nprint(Optimal)"
-    (before, after) = imports(OLD)["imports"]
-    check_transformed(
-        auto_model,
-        OLD["model"],
-        OLD["model"].replace("AutoModelForCausalLM", "AutoModel"),
-        slot="model",
-        also={"imports": (before + extra, after + extra)},
-    )
-
-
-MODEL = "model = AutoModel.from_pretrained('there', **zero3_model_kwargs(config, margs))"
-CAUGHT = {
-    "upstream's": ({"model": OLD["model"]}, "AutoModel loads the model"),
     "another class": (
-        {"model": "model = AutoModelForSeq2SeqLM.from_pretrained('there')"},
-        "AutoModel loads the model",
+        OTHER,
+        f"from transformers import LlamaForCausalLM\n{RIGHT}\n{LLAMA}",
+    ),
+    "a class that is not the library's": (
+        "found no call of from_pretrained",
+        RIGHT.replace("AutoModel", "Chat"),
     ),
     "from a config only": (
-        {"model": "model = AutoModel.from_config(config)"},
-        "AutoModel loads the model",
-    ),
-    "one of two": (
-        {"model": f"{MODEL}\nmodel = AutoModelForCausalLM.from_config(config)"},
-        "AutoModelForCausalLM is not used",
-    ),
-    "one of two, under the library's name": (
-        {"model": f"{MODEL}\nmodel = transformers.AutoModelForCausalLM.from_config(config)"},
-        "AutoModelForCausalLM is not used",
-    ),
-    "imported still": (
-        {"imports": OLD["imports"].replace("Trainer,", "AutoModel,", 1)},
-        "AutoModelForCausalLM is not imported",
-    ),
-    "imported in main(), too late": (
-        {"train": "from transformers import AutoModel"},
-        "AutoModel is transformers' own where it loads the model",
-    ),
-    "imported in main(), perhaps": (
-        {"load": "if margs:\n    from transformers import AutoModel\n" + OLD["load"]},
-        "AutoModel is transformers' own where it loads the model",
-    ),
-    "imported elsewhere": (
-        {
-            "imports": FINISHED["imports"].replace("    AutoModel,\n", ""),
-            "helper": "def helper():\n    from transformers import AutoModel",
-        },
-        "AutoModel is imported where it loads the model",
-    ),
-    "a local of its name": (
-        {"end": "AutoModel = None"},
-        "AutoModel is transformers' own where it loads the model",
-    ),
-    "imported by another name": (
-        {"load": "from transformers import AutoModelForCausalLM as Model\nraw = load_dataset('a')"},
-        "AutoModelForCausalLM is not imported",
+        "found no call of from_pretrained",
+        RIGHT.replace("from_pretrained", "from_config"),
     ),
 }
-
-
-@pytest.mark.parametrize(("spoilt", "promise"), CAUGHT.values(), ids=CAUGHT)
-def test_verify_catches(spoilt, promise):
-    check_caught(auto_model, promise, **spoilt)
-
-
-@pytest.mark.parametrize(
-    "model", [MODEL, MODEL.replace("AutoModel.", "transformers.AutoModel."), f"{MODEL}\n{MODEL}"]
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
+    f"{RIGHT}\n{LOADED}",
+    f"import transformers\n{RIGHT.replace('AutoModel.', 'transformers.AutoModel.')}",
+    f"AutoModel.register(a, b)\n{RIGHT}",
 )
-def test_verify_accepts(model):
-    check_accepted(auto_model, model=model)
-
-
-@pytest.mark.parametrize(
-    "filled",
-    [
-        {"load": "from transformers import AutoModel\n" + OLD["load"]},
-        {"helper": "try:\n    from transformers import AutoModel\nexcept ImportError:\n    raise"},
-    ],
-)
-def test_verify_accepts_an_import(filled):
-    imports = FINISHED["imports"].replace("    AutoModel,\n", "")
-    check_accepted(auto_model, imports=imports, **filled)

@@ -5,185 +5,118 @@ from __future__ import annotations
 import pytest
 
 from codemods import early_stopping
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    OLD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    render,
-)
+from tests.codemods.helpers import BASES, FINISHED, Tables
 
-MADE = "callbacks=make_callbacks(dargs, targs)"
-# What a Trainer needs besides, for the other codemods' sake.
-REST = "model=model, train_dataset=train_rows, eval_dataset=eval_rows"
+of = Tables(early_stopping, "trainer")
 
-TRANSFORMED = {
-    "one line": (f"trainer = Trainer({REST})", f"trainer = Trainer({REST}, {MADE})"),
-    "several lines": (
-        f"""
-        trainer = Trainer(
-            {REST},
-            tokenizer=tokenizer,  # its own
-        )
-        """,
-        f"""
-        trainer = Trainer(
-            {REST},
-            tokenizer=tokenizer,  # its own
-            {MADE},
-        )
-        """,
-    ),
-    "callbacks of upstream's": (
-        f"trainer = Trainer({REST}, callbacks=[ours, Theirs()])",
-        f"trainer = Trainer({REST}, callbacks=[ours, Theirs(), *make_callbacks(dargs, targs)])",
-    ),
-    "callbacks on several lines": (
-        f"""
-        trainer = Trainer(
-            {REST},
-            callbacks=[
-                ours,  # the first
-                Theirs(),
-            ],
-        )
-        """,
-        f"""
-        trainer = Trainer(
-            {REST},
-            callbacks=[
-                ours,  # the first
-                Theirs(), *make_callbacks(dargs, targs),
-            ],
-        )
-        """,
-    ),
-    "no callbacks yet": (
-        f"trainer = Trainer({REST}, callbacks=[])",
-        f"trainer = Trainer({REST}, callbacks=[*make_callbacks(dargs, targs)])",
-    ),
-    "callbacks by a name": (
-        f"trainer = Trainer({REST}, callbacks=chosen)",
-        f"trainer = Trainer({REST}, callbacks=[*(chosen or ()), *make_callbacks(dargs, targs)])",
-    ),
-    "callbacks on a condition": (
-        f"trainer = Trainer({REST}, callbacks=[ours] if targs.do_eval else None)",
-        f"trainer = Trainer({REST}, callbacks=[*(([ours] if targs.do_eval else None) or ()), "
-        "*make_callbacks(dargs, targs)])",
-    ),
-    "callbacks in a dict": (
-        f"""
-        rest = {{"callbacks": [ours]}}
-        trainer = Trainer({REST}, **rest)
-        """,
-        f"""
-        rest = {{"callbacks": [ours, *make_callbacks(dargs, targs)]}}
-        trainer = Trainer({REST}, **rest)
-        """,
-    ),
-    "a dict without callbacks": (
-        f"""
-        rest = {{"processing_class": tokenizer}}
-        trainer = Trainer({REST}, **rest)
-        """,
-        f"""
-        rest = {{"processing_class": tokenizer}}
-        trainer = Trainer({REST}, **rest, {MADE})
-        """,
-    ),
-}
+CALL = "make_callbacks(dargs, targs)"
+MADE = f"callbacks={CALL}"
+REST = "model=model, train_dataset=train_rows, eval_dataset=eval_rows, compute_metrics=score"
 
 
-def with_base(base: dict[str, str]) -> dict[str, tuple[str, str]]:
+def with_base(base):
     before = base["data_class"]
     return {"data_class": (before, before.replace("Options:", "Options(EarlyStoppingArguments):"))}
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, base, newline):
-    base = BASES[base]
-    check_transformed(
-        early_stopping,
-        before,
-        after,
-        slot="trainer",
-        also=with_base(base),
-        base=base,
-        newline=newline,
-    )
+def given(before: str, after: str = "", first: str = "") -> tuple[str, str]:
+    """What the Trainer is given besides, before and after; ``first`` stands before it."""
+    return tuple(f"{first}trainer = Trainer({REST}{n})" for n in (before, after))
+
+
+TRANSFORMED = {
+    "one line": given("", f", {MADE}"),
+    "upstream's own": given(", callbacks=[a, B()]", f", callbacks=[a, B(), *{CALL}]"),
+    "several lines": (
+        f"trainer = Trainer(\n    {REST},\n    args=targs,  # its own\n)",
+        f"trainer = Trainer(\n    {REST},\n    args=targs,  # its own\n    {MADE},\n)",
+    ),
+    "upstream's own on several lines": (
+        f"trainer = Trainer(\n    {REST},\n    callbacks=[\n        a,  # first\n        B(),\n    ],\n)",
+        f"trainer = Trainer(\n    {REST},\n    callbacks=[\n        a,  # first\n        B(), *{CALL},\n    ],\n)",
+    ),
+    "an empty list": given(", callbacks=[]", f", callbacks=[*{CALL}]"),
+    "a name": given(", callbacks=chosen", f", callbacks=[*(chosen or ()), *{CALL}]"),
+    "a call": given(", callbacks=f(1)", f", callbacks=[*(f(1) or ()), *{CALL}]"),
+    "on a condition": given(
+        ", callbacks=[a] if dargs else None",
+        f", callbacks=[*(([a] if dargs else None) or ()), *{CALL}]",
+    ),
+    "in a dict": (
+        f'x = {{"callbacks": [a]}}\ntrainer = Trainer({REST}, **x)',
+        f'x = {{"callbacks": [a, *{CALL}]}}\ntrainer = Trainer({REST}, **x)',
+    ),
+    "in a dict made in the call": given(
+        ", **dict(callbacks=[a])", f", **dict(callbacks=[a, *{CALL}])"
+    ),
+    "a dict without": given(", **x", f", **x, {MADE}", 'x = {"args": targs}\n'),
+    "a dict that is filled": (
+        f"x = dict({REST})\nx['callbacks'] = [a]\ntrainer = Trainer(**x)",
+        f"x = dict({REST})\nx['callbacks'] = [a, *{CALL}]\ntrainer = Trainer(**x)",
+    ),
+    "a dict that is updated": (
+        f"x = {{}}\nx.update(callbacks=[a], args=targs)\ntrainer = Trainer({REST}, **x)",
+        f"x = {{}}\nx.update(callbacks=[a, *{CALL}], args=targs)\ntrainer = Trainer({REST}, **x)",
+    ),
+}
+test_transformed = of.transforms(TRANSFORMED, also=with_base)
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_upstreams_shapes(base):
     before = BASES[base]["trainer"]
     after = before.removesuffix(")") + f"    {MADE},\n)"
-    also = with_base(BASES[base])
-    check_transformed(early_stopping, before, after, slot="trainer", also=also, base=BASES[base])
+    rows = {"trainer": (before, after), **with_base(BASES[base])}
+    of.transformed(rows, BASES[base])
 
 
-def test_other_bases_are_kept():
-    before = "@dataclass\nclass DataOptions(Shared):\n    train_file: str = None\n    block_size: int = 1"
-    check_transformed(
-        early_stopping,
-        before,
-        before.replace("(Shared)", "(Shared, EarlyStoppingArguments)"),
-        slot="data_class",
-        also={
-            "helper": ("class Shared:\n    pass",) * 2,
-            "trainer": (OLD["trainer"], OLD["trainer"].removesuffix(")") + f"    {MADE},\n)"),
-        },
-    )
+test_record = of.records(
+    "ModelOptions",
+    both=[("changed", "DataOptions", "(EarlyStoppingArguments)"), ("changed", "main", MADE)],
+)
 
-
-@pytest.mark.parametrize("base", BASES)
-def test_the_record(base):
-    _, patch = apply(render(BASES[base]), early_stopping)
-    assert [(c.kind, c.where, c.code) for c in patch.changes] == [
-        ("changed", "DataOptions", "(EarlyStoppingArguments)"),
-        ("changed", "main", MADE),
-    ]
-    assert patch.graft_before.name.value == "ModelOptions"
-
-
+SOMETIMES = "callbacks to be given to this call always or never"
 REFUSED = {
-    "no Trainer": ({"trainer": "trainer = None"}, "found no call of transformers.Trainer", (), ""),
+    "no Trainer": ("found no call of transformers.Trainer", "", "trainer = None"),
+    "given on a condition": (
+        SOMETIMES,
+        "trainer = Trainer(model, **x)\nx['callbacks'] = [a]",
+        "x = {}\nif dargs:\n    x['callbacks'] = [a]\ntrainer = Trainer(model, **x)",
+    ),
+    "in one of two dicts": (
+        SOMETIMES,
+        "trainer = Trainer(model, **x)",
+        "x = dict(callbacks=[a])\nif dargs:\n    x = {}\ntrainer = Trainer(model, **x)",
+    ),
 }
+test_refused = of.refuses(REFUSED)
 
+VERIFY_REFUSES = {
+    "one of two dicts, whichever it is": (
+        "make_callbacks is called once",
+        "if dargs:\n    x = dict(callbacks=[a])\nelse:\n    x = dict(callbacks=b)\n"
+        f"trainer = Trainer({REST}, **x)",
+    ),
+}
+test_verify_refuses = of.unverifies(VERIFY_REFUSES)
 
-@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest, hint):
-    check_refused(early_stopping, looked_for, nearest=nearest, hint=hint, **filled)
-
-
+RIGHT = FINISHED["trainer"]
 PROMISE = "the Trainer gets the callbacks asked for"
-CAUGHT = {
-    "none": ({"trainer": FINISHED["trainer"].replace(f"    {MADE},\n", "")}, PROMISE),
-    "others": ({"trainer": FINISHED["trainer"].replace(MADE, "callbacks=[]")}, PROMISE),
-    "not in the list": (
-        {"trainer": FINISHED["trainer"].replace(MADE, "callbacks=[make_callbacks(dargs, targs)]")},
-        PROMISE,
-    ),
-    "swapped": (
-        {"trainer": FINISHED["trainer"].replace(MADE, "callbacks=make_callbacks(targs, dargs)")},
-        PROMISE,
-    ),
+ONCE = "make_callbacks is called once"
+VERIFY_CATCHES = {
+    "none": (ONCE, RIGHT.replace(f"    {MADE},\n", "")),
+    "others": (ONCE, RIGHT.replace(MADE, "callbacks=[]")),
+    "made for nobody": (PROMISE, RIGHT.replace(MADE, "args=1") + f"\nprint({CALL})"),
+    "a list in the list": (PROMISE, RIGHT.replace(MADE, f"callbacks=[{CALL}]")),
+    "not the last": (PROMISE, RIGHT.replace(MADE, f"callbacks=[*{CALL}, *other]")),
+    "on a condition": (PROMISE, RIGHT.replace(MADE, f"callbacks={CALL} if dargs else None")),
+    "swapped": (PROMISE, RIGHT.replace(MADE, "callbacks=make_callbacks(targs, dargs)")),
     "no base class": (
-        {"data_class": FINISHED["data_class"].replace(", EarlyStoppingArguments", "")},
         "DataOptions has the base class EarlyStoppingArguments",
+        {"data_class": FINISHED["data_class"].replace(", EarlyStoppingArguments", "")},
     ),
 }
-
-
-@pytest.mark.parametrize(("spoilt", "promise"), CAUGHT.values(), ids=CAUGHT)
-def test_verify_catches(spoilt, promise):
-    check_caught(early_stopping, promise, **spoilt)
-
-
-def test_verify_accepts():
-    check_accepted(early_stopping, trainer=f"trainer = AdapterTrainer({REST}, {MADE})")
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
+    f"trainer = AdapterTrainer({REST}, {MADE})", RIGHT.replace(MADE, f"callbacks=[a, *{CALL}]")
+)

@@ -5,18 +5,14 @@ from __future__ import annotations
 import pytest
 
 from codemods import lora
-from tests.codemods.helpers import (
-    BASES,
-    NEW,
-    OLD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    dedent,
-    render,
-)
+from tests.codemods.helpers import FINISHED, OLD, Tables, dedent
+
+of = Tables(lora, "trainer")
+
+CALL = "add_lora(model, tokenizer, stop_ids, margs, targs)"
+LORA = f"model = {CALL}"
+REST = "train_dataset=train_rows, eval_dataset=eval_rows, compute_metrics=score"
+MADE = f"trainer = Trainer(model=model, args=targs, {REST})"
 
 
 def classes(base):
@@ -24,69 +20,83 @@ def classes(base):
     return {"model_class": (before, before.replace("ModelOptions", "ModelOptions(LoraArguments)"))}
 
 
-LORA = "model = add_lora(model, tokenizer, stop_ids, margs, targs)"
+def wrapped(text: str, lora: str = LORA) -> tuple[str, str]:
+    """LORA is the line that comes, with a blank one before it."""
+    lines = dedent(text).split("\n")
+    after = [f"\n{n.replace('LORA', lora)}" if n.strip() == "LORA" else n for n in lines]
+    return "\n".join(n for n in lines if n.strip() != "LORA"), "\n".join(after)
+
+
 TRANSFORMED = {
-    "as it is": (
-        "trainer = Trainer(model=model, args=targs)",
-        f"\n{LORA}\ntrainer = Trainer(model=model, args=targs)",
+    "as it is": wrapped(f"LORA\n{MADE}"),
+    "by position": wrapped(f"LORA\ntrainer = Trainer(model, targs, {REST})"),
+    "in a dict": wrapped(f"rest = dict(model=model)\nLORA\ntrainer = Trainer({REST}, **rest)"),
+    "in a dict that is filled": wrapped(
+        f"rest = {{}}\nrest['model'] = model\nLORA\ntrainer = Trainer({REST}, **rest)"
     ),
-    "a comment before": (
-        """
-        # The one who trains.
-        trainer = Trainer(model=model, args=targs)  # at most once
-        """,
-        f"""
-
-        {LORA}
-        # The one who trains.
-        trainer = Trainer(model=model, args=targs)  # at most once
-        """,
-    ),
-    "resized, cast and frozen until then": (
-        """
-        model.resize_token_embeddings(101)
-        model = model.half()
-        for parameter in model.parameters():
-            parameter.requires_grad = False
-        trainer = Trainer(model, targs)
-        """,
+    "with comments": wrapped(f"LORA\n# The one who trains.\n{MADE}  # at most once"),
+    "resized, cast, moved and frozen until then": wrapped(
         f"""
         model.resize_token_embeddings(101)
-        model = model.half()
+        model = model.half().to(targs.device)
         for parameter in model.parameters():
             parameter.requires_grad = False
-
-        {LORA}
-        trainer = Trainer(model, targs)
-        """,
-    ),
-    "a Trainer made on a condition": (
+        LORA
+        {MADE}
         """
-        if targs.do_train:
-            trainer = Trainer(model, targs)
-        """,
-        f"""
-
-        {LORA}
-        if targs.do_train:
-            trainer = Trainer(model, targs)
-        """,
     ),
+    "another name": wrapped(
+        f"net = torch.compile(model)\nLORA\ntrainer = Trainer(net, targs, {REST})",
+        LORA.replace("model", "net"),
+    ),
+    "made in a with": wrapped(f"with targs.main_process_first():\n    LORA\n    {MADE}"),
+    "made in a try": wrapped(f"try:\n    LORA\n    {MADE}\nfinally:\n    print('made')"),
+}
+test_transformed = of.transforms(TRANSFORMED, also=classes)
+
+LOADS = {
+    "cast and moved at once": OLD["model"] + ".half().to(targs.device)",
+    "handed on at once": "model = quick(AutoModelForCausalLM.from_pretrained('there'))",
+    "prepared with the tokenizer": OLD["model"] + "\nmodel, tokenizer = chatty(model, tokenizer)",
 }
 
 
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, base):
-    base = BASES[base]
-    check_transformed(lora, before, after, slot="trainer", also=classes(base), base=base)
+@pytest.mark.parametrize("model", LOADS.values(), ids=LOADS)
+def test_however_the_model_is_loaded(model):
+    rows = {"model": (model, model), "trainer": wrapped(f"LORA\n{MADE}"), **classes(OLD)}
+    of.transformed(rows)
 
 
-def test_crlf():
-    before, after = TRANSFORMED["a comment before"]
-    check_transformed(
-        lora, before, after, slot="trainer", also=classes(OLD), base=OLD, newline="\r\n"
+@pytest.mark.parametrize(
+    "cls", ["LlamaForCausalLM", "hf.AutoModelForCausalLM", "Deep", "AutoModel"]
+)
+def test_any_model_class_of_the_library_for_the_causal_series(cls):
+    model = OLD["model"].replace("AutoModelForCausalLM", cls)
+    imports = (
+        OLD["imports"]
+        + "\nimport transformers as hf\nfrom transformers import LlamaForCausalLM, AutoModel"
     )
+    imports += "\nfrom transformers.models.qwen2.modeling_qwen2 import Qwen2ForCausalLM as Deep"
+    rows = {"model": (model, model), "imports": (imports, imports), **classes(OLD)}
+    of.transformed({**rows, "trainer": wrapped(f"LORA\n{MADE}")}, name="causal")
+
+
+TOKENIZERS = {
+    "none at first": f"tokenizer = None\n{OLD['tokenizer']}",
+    "another class": f"if margs:\n    tokenizer = Bytes.from_pretrained('x')\nelse:\n    {OLD['tokenizer']}",
+    "a class of the script's": f"if margs:\n    tokenizer = ByteTokenizer()\nelse:\n    {OLD['tokenizer']}",
+    "more tokens": f"{OLD['tokenizer']}\ntokenizer = with_more(tokenizer)",
+}
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_however_the_tokenizer_is_made(tokenizer):
+    rows = {
+        "tokenizer": (tokenizer, tokenizer),
+        "trainer": wrapped(f"LORA\n{MADE}"),
+        **classes(OLD),
+    }
+    of.transformed(rows)
 
 
 def test_other_names():
@@ -97,24 +107,38 @@ def test_other_names():
     else:
         (the_data, run, the_model) = parser.parse_args_into_dataclasses()
     """
-    model = "net = AutoModelForCausalLM.from_pretrained(the_model.model_name_or_path)"
-    trainer = """
-    trainer = Trainer(
-        net,
-        run,
-        train_dataset=train_rows,
-        eval_dataset=eval_rows,
-    )
-    """
-    resize = "net.resize_token_embeddings(9)"
-    check_transformed(
-        lora,
-        trainer,
-        "\nnet = add_lora(net, tokenizer, stop_ids, the_model, run)\n" + dedent(trainer),
-        slot="trainer",
-        also=classes(OLD)
-        | {"parse": (parse, parse), "model": (model, model), "resize": (resize, resize)},
-    )
+    said = {
+        "parse": dedent(parse),
+        "model": "net = AutoModelForCausalLM.from_pretrained(the_model.model_name_or_path)",
+        "resize": "net.resize_token_embeddings(9)",
+        "load": OLD["load"].replace("dargs", "the_data"),
+        "config": OLD["config"].replace("margs", "the_model"),
+        "tokenizer": OLD["tokenizer"].replace("margs", "the_model"),
+        "mapping": "chunks = raw.map(tokenizer)",
+        "splits": OLD["splits"].replace("targs", "run"),
+        "train": "trainer.train()",
+        "evaluate": "trainer.evaluate()",
+    }
+    made = f"trainer = Trainer(\n    net,\n    run,\n    {REST},\n)"
+    after = f"\nnet = add_lora(net, tokenizer, stop_ids, the_model, run)\n{made}"
+    rows = {slot: (text, text) for slot, text in said.items()}
+    of.transformed({**rows, "trainer": (made, after), **classes(OLD)})
+
+
+FUNCTIONS = {
+    "that returns it": "LORA\n    return Trainer(net, t, train_dataset=a, eval_dataset=b)",
+    "that trains, too": "LORA\n    it = Trainer(net, t, train_dataset=a, eval_dataset=b)\n"
+    "    it.train()\n    return it",
+}
+
+
+@pytest.mark.parametrize("body", FUNCTIONS.values(), ids=FUNCTIONS)
+def test_made_in_a_function_which_has_names_of_its_own(body):
+    before, after = wrapped(f"def make(net, words, m, d, t, a, b):\n    {body}")
+    after = after.replace(LORA, "net = add_lora(net, words, stop_ids, m, t)")
+    made = "trainer = make(model, tokenizer, margs, dargs, targs, train_rows, eval_rows)"
+    rows = {"helper": (before, after), "trainer": (made, made), "metric": ("", ""), **classes(OLD)}
+    of.transformed(rows)
 
 
 @pytest.mark.parametrize(
@@ -128,254 +152,140 @@ def test_other_names():
 )
 def test_bases(before, after):
     body = '\n    """Which model."""\n\n    model_name_or_path: str = None'
-    parser = OLD["parse"].replace("ModelOptions", "M")
-    trainer = OLD["trainer"]
-    check_transformed(
-        lora,
-        before + body,
-        after + body,
-        slot="model_class",
-        also={
-            "parse": (parser, parser),
-            "trainer": (trainer, f"\n{LORA}\n{trainer}"),
-        },
-    )
+    rows = {
+        "model_class": (before + body, after + body),
+        "parse": (OLD["parse"].replace("ModelOptions", "M"),) * 2,
+        "config": ("config = AutoConfig.from_pretrained('there')",) * 2,
+        "trainer": wrapped(f"LORA\n{OLD['trainer']}"),
+    }
+    of.transformed(rows)
 
 
-def test_the_record():
-    _, patch = apply(render(NEW), lora)
-    assert [(c.kind, c.where) for c in patch.changes] == [
-        ("changed", "ModelOptions"),
-        ("added before", "main"),
-    ]
-    assert patch.graft_before.name.value == "ModelOptions"
+BASED = ("changed", "ModelOptions", "(LoraArguments)")
+test_record = of.records("ModelOptions", both=[BASED, ("added before", "main", LORA)])
+
+PEFT = "a script that does not use peft itself … Upstream now adapts the model itself"
+PLAIN = "the Trainer's model to be a plain name"
+ONE = "one name for the model arguments in main(), not "
+GIVEN = "HfArgumentParser to be given model, data and training arguments, one each"
+PARSER = "parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))"
+TWO_SETS = (
+    "m, dargs, targs = parser.parse_json_file('a')\nmargs, dargs, targs = parser.parse_dict({})"
+)
+NESTED = "def make():\n    return Trainer(model)\ntrainer = make()"
+
+
+def uses(imported: str, call: str) -> tuple[str, str, dict]:
+    resize = f"model = {call}"
+    return PEFT, resize, {"imports": f"{OLD['imports']}\n{imported}", "resize": resize}
 
 
 REFUSED = {
-    "peft is used by upstream": (
-        {
-            "imports": OLD["imports"] + "\nfrom peft import get_peft_model",
-            "resize": "model = get_peft_model(model, config)",
-        },
-        "a script that does not use peft itself",
-        ("model = get_peft_model(model, config)",),
-        "Upstream now adapts the model itself: see what of LoRA is still ours to add",
+    "peft by name": uses("from peft import get_peft_model", "get_peft_model(model, config)"),
+    "peft by another name": uses(
+        "from peft import PeftModel as P", "P.from_pretrained(model, 'a')"
     ),
-    "peft is used by upstream, by its full name": (
-        {
-            "imports": OLD["imports"] + "\nimport peft",
-            "resize": "model = peft.PeftModel.from_pretrained(model, 'there')",
-        },
-        "a script that does not use peft itself",
-        ("model = peft.PeftModel.from_pretrained(model, 'there')",),
-        "Upstream now adapts the model itself: see what of LoRA is still ours to add",
+    "peft by its full name": uses("import peft", "peft.prepare_model_for_kbit_training(model)"),
+    "a part of something": (
+        PLAIN,
+        "trainer = Trainer(state.model)",
+        "trainer = Trainer(state.model)",
     ),
-    "another class loads the model": (
-        {"model": "model = AutoModelForSeq2SeqLM.from_pretrained('there')"},
-        "found no call of transformers.AutoModelForCausalLM.from_pretrained",
-        (
-            OLD["config"],
-            OLD["tokenizer"],
-            "model = AutoModelForSeq2SeqLM.from_pretrained('there')",
-        ),
-        "The model is expected to be loaded through that class by name",
+    "made in the call": (PLAIN, "trainer = Trainer(f(model))", "trainer = Trainer(f(model))"),
+    "no model": (PLAIN, "trainer = Trainer()", "trainer = Trainer()"),
+    "one of two": (
+        PLAIN,
+        "trainer = Trainer(**more)",
+        "more = dict(model=model)\nif dargs:\n    more['model'] = frozen\ntrainer = Trainer(**more)",
     ),
-    "the model is made from its config only": (
-        {"model": "model = AutoModelForCausalLM.from_config(config)"},
-        "found no call of transformers.AutoModelForCausalLM.from_pretrained",
-        (OLD["config"], OLD["tokenizer"], "model = AutoModelForCausalLM.from_config(config)"),
-        "The model is expected to be loaded through that class by name",
+    "made in a definition": (
+        "this to stand in main() itself, not in a definition",
+        "return Trainer(model)",
+        NESTED,
     ),
-    "the class that loads is not transformers' own": (
-        {"imports": OLD["imports"].replace("    AutoModelForCausalLM,\n", "")},
-        "found no call of transformers.AutoModelForCausalLM.from_pretrained",
-        (OLD["config"], OLD["tokenizer"], OLD["model"]),
-        "The model is expected to be loaded through that class by name",
-    ),
-    "two names for the model": (
-        {
-            "model": """
-            if targs.do_train:
-                model = AutoModelForCausalLM.from_pretrained("there")
-            else:
-                frozen = AutoModelForCausalLM.from_pretrained("here")
-            """
-        },
-        "found more than one name that the model is bound to",
-        (
-            'model = AutoModelForCausalLM.from_pretrained("there")',
-            'frozen = AutoModelForCausalLM.from_pretrained("here")',
-        ),
-        "",
-    ),
-    "an attribute for the model": (
-        {"model": "state.model = AutoModelForCausalLM.from_pretrained('there')"},
-        "the model to be assigned to a plain name",
-        ("state.model = AutoModelForCausalLM.from_pretrained('there')",),
-        "",
-    ),
-    "a model that is handed on at once": (
-        {"model": "model = quick(AutoModelForCausalLM.from_pretrained('there'))"},
-        "the model to be assigned to a plain name",
-        ("model = quick(AutoModelForCausalLM.from_pretrained('there'))",),
-        "",
+    "not on a line of its own": (
+        "this to stand on a line of its own",
+        "if targs.do_train: trainer = Trainer(model)",
+        "if targs.do_train: trainer = Trainer(model)",
     ),
     "two groups of arguments": (
+        GIVEN,
+        "margs, dargs = HfArgumentParser((ModelOptions, DataOptions)).parse_dict({})",
         {"parse": "margs, dargs = HfArgumentParser((ModelOptions, DataOptions)).parse_dict({})"},
-        "HfArgumentParser is not given exactly the model, data and training arguments",
-        ("margs, dargs = HfArgumentParser((ModelOptions, DataOptions)).parse_dict({})",),
-        "",
     ),
     "the arguments stay in one name": (
-        {
-            "parse": """
-            parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))
-            everything = parser.parse_args_into_dataclasses()
-            """
-        },
-        "the name that main() gives the model arguments is not unique or not found (none)",
-        ("everything = parser.parse_args_into_dataclasses()",),
-        "The parser's result is expected to be unpacked into three names",
+        f"{ONE}0",
+        "everything = parser.parse_args_into_dataclasses()",
+        {"parse": f"{PARSER}\neverything = parser.parse_args_into_dataclasses()"},
     ),
     "the arguments get two sets of names": (
+        f"{ONE}2 (m, margs)",
+        TWO_SETS,
+        {"parse": f"{PARSER}\n{TWO_SETS}"},
+    ),
+    "the arguments are something else, too": (
+        "'margs' to be the model arguments and nothing else",
+        "margs = dargs",
+        {"end": "margs = dargs"},
+    ),
+    "a function that knows too little": (
+        "one name for the tokenizer in make(), not 0",
+        OLD["tokenizer"],
         {
-            "parse": """
-            parser = HfArgumentParser((ModelOptions, DataOptions, TrainingArguments))
-            if len(sys.argv) == 2:
-                m, dargs, targs = parser.parse_json_file(sys.argv[1])
-            else:
-                margs, dargs, targs = parser.parse_args_into_dataclasses()
-            """
+            "helper": "def make(model):\n    return Trainer(model)",
+            "trainer": "trainer = make(model)",
         },
-        "the name that main() gives the model arguments is not unique or not found (m, margs)",
-        (
-            "m, dargs, targs = parser.parse_json_file(sys.argv[1])",
-            "margs, dargs, targs = parser.parse_args_into_dataclasses()",
-        ),
-        "The parser's result is expected to be unpacked into three names",
     ),
 }
+test_refused = of.refuses(REFUSED)
 
+VERIFY_REFUSES = {
+    "two names for the model": (
+        "model is bound wherever add_lora is given it",
+        "if targs.do_train:\n    model = AutoModelForCausalLM.from_pretrained('there')\n"
+        "else:\n    frozen = AutoModelForCausalLM.from_pretrained('here')",
+    ),
+    "loaded too late": (
+        "tokenizer is bound wherever add_lora is given it",
+        {"tokenizer": "pass", "mapping": "chunks = raw.map(len)", "end": OLD["tokenizer"]},
+    ),
+}
+test_verify_refuses = of.unverifies(VERIFY_REFUSES, slot="model")
 
-@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest, hint):
-    check_refused(lora, looked_for, nearest=nearest, hint=hint, **filled)
-
-
-MADE = "trainer = AdapterTrainer(model=model, args=targs)"
-RIGHT = f"{LORA}\n{MADE}"
-
-
-CAUGHT = {
-    "no base": (
-        {"model_class": OLD["model_class"]},
-        "ModelOptions has the base class LoraArguments",
+AT = "trainer = AdapterTrainer(model=model, args=targs)"
+WRAPS, BETWEEN = "LoRA wraps the model that the Trainer trains", "nothing stands between LoRA"
+VERIFY_CATCHES = {
+    "no base": ("ModelOptions has the base class", {"model_class": OLD["model_class"]}),
+    "no LoRA": ("add_lora is called once", AT),
+    "twice": ("add_lora is called once", f"{LORA}\n{LORA}\n{AT}"),
+    "only sometimes": (BETWEEN, f"if targs.do_train:\n    {LORA}\n{AT}"),
+    "inside an expression": (WRAPS, f"{LORA} if margs else model\n{AT}"),
+    "the result is dropped": (WRAPS, f"{CALL}\n{AT}"),
+    "another name": (WRAPS, f"net = {CALL}\n{AT}"),
+    "another model": (WRAPS, f"{LORA.replace('(model', '(config')}\n{AT}"),
+    "no arguments": (WRAPS, f"model = add_lora()\n{AT}"),
+    "arguments swapped": (WRAPS, f"{LORA.replace('margs, targs', 'targs, margs')}\n{AT}"),
+    "the model is loaded again": (BETWEEN, f"{LORA}\nmodel = f()\n{AT}"),
+    "the model is frozen in between": (BETWEEN, f"{LORA}\nmodel.requires_grad_(False)\n{AT}"),
+    "far from the Trainer": (BETWEEN, {"resize": LORA, "trainer": AT}),
+    "after the Trainer": (BETWEEN, f"{AT}\n{LORA}"),
+    "a Trainer on a condition": (BETWEEN, f"{LORA}\nif targs.do_train:\n    {AT}"),
+    "in another function": (
+        WRAPS,
+        {"helper": f"def helper(model, tokenizer, margs, targs):\n    {LORA}", "trainer": AT},
     ),
-    "no LoRA": ({"trainer": MADE}, "add_lora is called once in main()"),
-    "twice": ({"trainer": f"{LORA}\n{RIGHT}"}, "called once"),
-    "only sometimes": (
-        {"trainer": f"if targs.do_train:\n    {LORA}\n{MADE}"},
-        "LoRA is added whatever the arguments",
-    ),
-    "inside an expression": (
-        {"trainer": f"{LORA} if margs else model\n{MADE}"},
-        "LoRA is added whatever the arguments",
-    ),
-    "the result is dropped": (
-        {"trainer": f"{LORA.removeprefix('model = ')}\n{MADE}"},
-        "the LoRA model is bound to one name",
-    ),
-    "two names": (
-        {"trainer": f"net = {LORA}\n{MADE}"},
-        "the LoRA model is bound to one name",
-    ),
-    "another name": (
-        {"trainer": f"net{LORA.removeprefix('model')}\n{MADE}"},
-        "LoRA wraps the model in place",
-    ),
-    "another model": (
-        {"trainer": f"{LORA.replace('(model', '(config')}\n{MADE}"},
-        "LoRA wraps the model in place",
-    ),
-    "the model is loaded again": (
-        {"trainer": f"{LORA}\nmodel = AutoModel.from_pretrained('there')\n{MADE}"},
+    "the model is replaced later": (
         "nothing replaces the LoRA model",
-    ),
-    "the model is replaced by a loop": (
         {"train": "for model in models:\n    trainer.train()"},
-        "nothing replaces the LoRA model",
     ),
-    "the model is frozen in between": (
-        {"trainer": f"{LORA}\nmodel.requires_grad_(False)\n{MADE}"},
-        "nothing stands between LoRA and the Trainer",
-    ),
-    "resized in between": (
-        {"trainer": f"{LORA}\nmodel.resize_token_embeddings(9)\n{MADE}"},
-        "nothing resizes the LoRA model",
-    ),
-    "resized later, through a call": (
-        {"train": "unwrap(model).resize_token_embeddings(9)"},
-        "nothing resizes the LoRA model",
-    ),
-    "far from the Trainer": (
-        {"resize": LORA, "trainer": MADE},
-        "nothing stands between LoRA and the Trainer",
-    ),
-    "after the Trainer": (
-        {"trainer": f"{MADE}\n{LORA}"},
-        "nothing stands between LoRA and the Trainer",
-    ),
-    "the tokenizer is loaded after LoRA": (
-        {
-            "tokenizer": "tok = None",
-            "train": "tokenizer = AutoTokenizer.from_pretrained('there')",
-        },
-        "tokenizer",
-    ),
-    "the Trainer gets another model": (
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=frozen, args=targs)"},
-        "the Trainer trains the LoRA model",
-    ),
-    "the Trainer gets another model by position": (
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(frozen, targs)"},
-        "the Trainer trains the LoRA model",
-    ),
-    "the Trainer gets no model": (
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(args=targs)"},
-        "the Trainer trains the LoRA model",
-    ),
-    "the Trainer gets the model wrapped": (
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=unwrap(model), args=targs)"},
-        "the Trainer trains the LoRA model",
-    ),
-    "no Trainer": ({"trainer": f"{LORA}\ntrainer = Trainer(model)"}, "AdapterTrainer is called"),
-    "called without a model": (
-        {"trainer": f"model = add_lora()\n{MADE}"},
-        "LoRA wraps the model in place",
-    ),
-    "arguments swapped": (
-        {"trainer": f"{LORA.replace('margs, targs', 'targs, margs')}\n{MADE}"},
-        "LoRA",
-    ),
+    "another model is trained": (WRAPS, f"{LORA}\ntrainer = AdapterTrainer(model=frozen)"),
+    "another, by position": (WRAPS, f"{LORA}\ntrainer = AdapterTrainer(frozen, targs)"),
+    "none is trained": (WRAPS, f"{LORA}\ntrainer = AdapterTrainer(args=targs)"),
+    "a part of it is": (WRAPS, f"{LORA}\ntrainer = AdapterTrainer(model=unwrap(model))"),
 }
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "promise"),
-    [pytest.param(*v, id=k) for k, v in CAUGHT.items()],
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
+    f"{LORA}\ntrainer = AdapterTrainer(model, targs)",
+    f"if targs.do_train:\n    {LORA}\n    {AT}",
+    {"trainer": FINISHED["trainer"], "resize": "pass"},
 )
-def test_verify_catches(spoilt, promise):
-    check_caught(lora, promise, **spoilt)
-
-
-@pytest.mark.parametrize(
-    "filled",
-    [
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model, targs)"},
-        {"trainer": f"{LORA}\nif targs.do_train:\n    {MADE}"},
-        {"trainer": RIGHT},
-        {"resize": "pass"},
-    ],
-)
-def test_verify_accepts(filled):
-    check_accepted(lora, **filled)

@@ -5,287 +5,151 @@ from __future__ import annotations
 import pytest
 
 from codemods import pair_collator
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    OLD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    render,
-)
+from tests.codemods.helpers import BASES, FINISHED, OLD, Tables
+
+of = Tables(pair_collator, "trainer")
 
 # What a Trainer needs besides, for the other codemods' sake.
-REST = "model=model, train_dataset=train_rows, eval_dataset=eval_rows"
+REST = "model=model, train_dataset=train_rows, eval_dataset=eval_rows, compute_metrics=score"
+OURS = "PairCollator(tokenizer, dargs)"
+GIVEN = f"data_collator={OURS}"
+
+
+def trainer(before: str, after: str, first: str = "") -> tuple[str, str]:
+    """What the Trainer is given besides, before and after; ``first`` stands before it."""
+    return f"{first}trainer = Trainer({REST}{before})", f"{first}trainer = Trainer({REST}{after})"
+
+
+def replaced(text: str, old: str) -> tuple[str, str]:
+    return text.replace("HERE", old), text.replace("HERE", OURS)
+
 
 TRANSFORMED = {
-    "given": (
-        f"trainer = Trainer({REST}, data_collator=default_data_collator)",
-        f"trainer = Trainer({REST}, data_collator=PairCollator(tokenizer, dargs))",
-    ),
-    "given, over several lines, with comments": (
+    "given": trainer(", data_collator=default_data_collator", f", {GIVEN}"),
+    "given over several lines, with comments": replaced(
         f"""
         trainer = Trainer(  # at last
             {REST},
             # It would pad.
-            data_collator = default_data_collator,  # so not
+            data_collator = HERE,  # so not
             tokenizer=tokenizer
         )
         """,
-        f"""
-        trainer = Trainer(  # at last
-            {REST},
-            # It would pad.
-            data_collator = PairCollator(tokenizer, dargs),  # so not
-            tokenizer=tokenizer
-        )
-        """,
+        "default_data_collator",
     ),
-    "given as an expression": (
-        f"""
-        trainer = Trainer({REST}, data_collator=(
-            default_data_collator if targs.do_train else DataCollatorWithPadding(tokenizer)
-        ), processing_class=tokenizer)
-        """,
-        f"""
-        trainer = Trainer({REST}, data_collator=PairCollator(tokenizer, dargs), processing_class=tokenizer)
-        """,
+    "given as an expression": trainer(
+        ", data_collator=(\n    default_data_collator if b else None\n)", f", {GIVEN}"
     ),
-    "in a dict": (
-        f"""
-        rest = {{"data_collator": default_data_collator, "tokenizer": tokenizer}}
-        trainer = Trainer({REST}, **rest)
-        """,
-        f"""
-        rest = {{"data_collator": PairCollator(tokenizer, dargs), "tokenizer": tokenizer}}
-        trainer = Trainer({REST}, **rest)
-        """,
+    "in a dict": replaced(
+        f'rest = {{"data_collator": HERE, "tokenizer": 1}}\ntrainer = Trainer({REST}, **rest)',
+        "default_data_collator",
     ),
-    "in a dict in the call": (
-        f"trainer = Trainer({REST}, **{{'data_collator': None}})",
-        f"trainer = Trainer({REST}, **{{'data_collator': PairCollator(tokenizer, dargs)}})",
+    "in a dict in the call": trainer(
+        ", **{'data_collator': None}", f", **{{'data_collator': {OURS}}}"
     ),
-    "not given, one line": (
-        f"trainer = Trainer({REST})",
-        f"trainer = Trainer({REST}, data_collator=PairCollator(tokenizer, dargs))",
+    "in a call of dict": replaced(
+        f"trainer = Trainer(**dict({REST}, data_collator=HERE))", "default_data_collator"
     ),
-    "not given, one line, a comma at its end": (
-        f"trainer = Trainer({REST},)",
-        f"trainer = Trainer({REST}, data_collator=PairCollator(tokenizer, dargs))",
+    "in a dict that is filled": replaced(
+        f"rest = {{}}\nrest['data_collator'] = HERE\ntrainer = Trainer({REST}, **rest)",
+        "default_data_collator",
     ),
+    "not given, one line": trainer("", f", {GIVEN}"),
+    "not given, one line, a comma at its end": trainer(",", f", {GIVEN}"),
     "not given, several lines": (
-        f"""
-        trainer = Trainer(
-            {REST},
-            tokenizer=tokenizer,  # its own
-        )
-        """,
-        f"""
-        trainer = Trainer(
-            {REST},
-            tokenizer=tokenizer,  # its own
-            data_collator=PairCollator(tokenizer, dargs),
-        )
-        """,
+        f"trainer = Trainer(\n    {REST},\n    args=targs,  # its own\n)",
+        f"trainer = Trainer(\n    {REST},\n    args=targs,  # its own\n    {GIVEN},\n)",
     ),
-    "not given, and a dict without it": (
-        f"""
-        rest = {{"processing_class": tokenizer}}
-        trainer = Trainer({REST}, **rest)
-        """,
-        f"""
-        rest = {{"processing_class": tokenizer}}
-        trainer = Trainer({REST}, **rest, data_collator=PairCollator(tokenizer, dargs))
-        """,
-    ),
-    "under the library's name": (
-        f"trainer = transformers.Trainer({REST}, data_collator=None)",
-        f"trainer = transformers.Trainer({REST}, data_collator=PairCollator(tokenizer, dargs))",
+    "not given, and a dict without it": trainer(
+        ", **rest", f", **rest, {GIVEN}", 'rest = {"args": targs}\n'
     ),
 }
-
-
-@pytest.mark.parametrize("base", BASES)
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, base):
-    base = BASES[base]
-    also = {"imports": (base["imports"] + "\nimport transformers",) * 2}
-    check_transformed(pair_collator, before, after, slot="trainer", also=also, base=base)
-
-
-@pytest.mark.parametrize(("before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_crlf(before, after):
-    also = {"imports": (OLD["imports"] + "\nimport transformers",) * 2}
-    check_transformed(pair_collator, before, after, slot="trainer", also=also, newline="\r\n")
+test_transformed = of.transforms(TRANSFORMED)
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_upstreams_shapes(base):
     before = BASES[base]["trainer"]
-    check_transformed(
-        pair_collator,
-        before,
-        before.replace("=default_data_collator", "=PairCollator(tokenizer, dargs)"),
-        slot="trainer",
-        base=BASES[base],
+    after = before.replace("=default_data_collator", f"={OURS}")
+    of.transformed({"trainer": (before, after)}, BASES[base])
+
+
+def test_a_function_has_names_of_its_own():
+    helper = (
+        "def make(net, words, m, d, t, rows, more):\n"
+        "    return Trainer(net, t, train_dataset=rows, eval_dataset=more{})"
     )
+    after = helper.format(", data_collator=PairCollator(words, d)")
+    made = "trainer = make(model, tokenizer, margs, dargs, targs, train_rows, eval_rows)"
+    rows = {"helper": (helper.format(""), after), "trainer": (made, made), "metric": ("", "")}
+    of.transformed(rows)
 
 
-def test_other_names():
-    check_transformed(
-        pair_collator,
-        f"coach = T({REST})",
-        f"coach = T({REST}, data_collator=PairCollator(words, data_args))",
-        slot="trainer",
-        also={
-            slot: (text, text)
-            for slot, text in {
-                "imports": OLD["imports"].replace("Trainer,", "Trainer as T,", 1),
-                "parse": OLD["parse"].replace("dargs", "data_args"),
-                "load": OLD["load"].replace("dargs", "data_args"),
-                "tokenizer": OLD["tokenizer"].replace("tokenizer =", "words ="),
-                "mapping": OLD["mapping"].replace("dargs", "data_args"),
-                "train": OLD["train"].replace("trainer", "coach"),
-                "evaluate": OLD["evaluate"].replace("trainer", "coach"),
-            }.items()
-        },
-    )
+test_record = of.records(None, both=[("changed", "main", OURS)])
 
-
-def test_the_record():
-    _, patch = apply(render(OLD), pair_collator)
-    assert [(c.kind, c.where, c.code) for c in patch.changes] == [
-        ("changed", "main", "PairCollator(tokenizer, dargs)")
-    ]
-    assert patch.graft_before is None
-
-
-TWO = f"trainer = Trainer({REST})\nreferee = Trainer(model=model)"
+LOADED = f"{OLD['config']}\ntokenizer = toks.load('there')\n{OLD['model']}"
+TWO = "fast = AutoTokenizer.from_pretrained('a')\nslow = AutoTokenizer.from_pretrained('b')"
 REFUSED = {
-    "no Trainer": (
-        {"trainer": "trainer = SftTrainer(model=model)"},
-        "found no call of transformers.Trainer",
-        ("trainer = SftTrainer(model=model)",),
-        "",
-    ),
-    "a Trainer of the script's own": (
-        {"helper": "class MyTrainer(Trainer):\n    pass", "trainer": "trainer = MyTrainer(model)"},
-        "found no call of transformers.Trainer",
-        ("trainer = MyTrainer(model)",),
-        "",
-    ),
-    "nothing like a Trainer": (
-        {"trainer": "trainer = train_loop(model)"},
-        "found no call of transformers.Trainer",
-        (),
-        "",
-    ),
-    "already another's": (
-        {"trainer": "trainer = AdapterTrainer(model=model)"},
-        "found no call of transformers.Trainer",
-        ("trainer = AdapterTrainer(model=model)",),
-        "",
-    ),
-    "two Trainers": (
-        {"trainer": TWO},
-        "found 2 places, expected one: call of transformers.Trainer",
-        tuple(TWO.split("\n")),
-        "",
-    ),
     "keywords nobody knows": (
-        {"trainer": "trainer = Trainer(model=model, **options())"},
-        "every ** of this call to be one dict written out in main(), with all its keys",
-        ("trainer = Trainer(model=model, **options())",),
-        "Its keywords can't be known otherwise",
+        "every ** of this call to be one dict written out in its function"
+        " … Its keywords can't be known otherwise",
+        "trainer = Trainer(model=model, **options())",
+        "trainer = Trainer(model=model, **options())",
     ),
-    "a dict that is filled afterwards": (
-        {"trainer": "more = {}\nmore['args'] = targs\ntrainer = Trainer(model=model, **more)"},
-        "'more' to be written once and then only unpacked with **",
-        ("more['args'] = targs", "trainer = Trainer(model=model, **more)"),
-        "",
+    "a dict that others may fill": (
+        "'more' to be written, filled and unpacked, and nothing else",
+        "fill(more)\ntrainer = Trainer(model=model, **more)",
+        "more = {}\nfill(more)\ntrainer = Trainer(model=model, **more)",
+    ),
+    "given on a condition": (
+        "data_collator to be given to this call always or never",
+        "trainer = Trainer(model, **more)\nmore['data_collator'] = default_data_collator",
+        "more = {}\nif dargs:\n    more['data_collator'] = default_data_collator\ntrainer = Trainer(model, **more)",
+    ),
+    "one of upstream's own": (
+        "a data_collator of transformers' own … What it does besides padding would be lost",
+        "trainer = Trainer(model=model, data_collator=mix)",
+        "def mix(rows):\n    return shuffled(rows)\n"
+        "trainer = Trainer(model=model, data_collator=mix)",
+    ),
+    "by position": (
+        "the Trainer's data_collator to be given by name … Only the model and its arguments",
+        "trainer = Trainer(model, targs, default_data_collator)",
+        "trainer = Trainer(model, targs, default_data_collator)",
     ),
     "no tokenizer": (
-        {"tokenizer": "tokenizer = Tok.from_pretrained('there')"},
-        "found no name that the tokenizer is bound to",
-        (OLD["config"], "tokenizer = Tok.from_pretrained('there')", OLD["model"]),
-        "",
+        "one name for the tokenizer in main(), not 0",
+        f"{OLD['config']}\n{OLD['model']}",
+        {"tokenizer": "tokenizer = toks.load('there')"},
     ),
     "two tokenizers": (
-        {
-            "tokenizer": "fast = AutoTokenizer.from_pretrained('a')\nslow = "
-            "AutoTokenizer.from_pretrained('b')"
-        },
-        "found more than one name that the tokenizer is bound to",
-        ("fast = AutoTokenizer.from_pretrained('a')", "slow = AutoTokenizer.from_pretrained('b')"),
-        "",
+        "one name for the tokenizer in main(), not 2 (fast, slow)",
+        TWO,
+        {"tokenizer": TWO},
+    ),
+    "a tokenizer that is something else, too": (
+        "'tokenizer' to be the tokenizer and nothing else",
+        "tokenizer = 'there'",
+        {"tokenizer": f"{OLD['tokenizer']}\ntokenizer = 'there'"},
     ),
 }
+test_refused = of.refuses(REFUSED)
 
-
-@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest, hint):
-    check_refused(pair_collator, looked_for, nearest=nearest, hint=hint, **filled)
-
-
-def test_refuses_a_collator_given_by_position():
-    check_refused(
-        pair_collator,
-        "data_collator",
-        nearest=("trainer = Trainer(model, targs, default_data_collator)",),
-        hint="Only the model and its arguments",
-        trainer="trainer = Trainer(model, targs, default_data_collator)",
-    )
-
-
-def collator(made):
-    right = "data_collator=PairCollator(tokenizer, dargs)"
-    assert right in FINISHED["trainer"]
-    return FINISHED["trainer"].replace(right, made)
-
-
+RIGHT = FINISHED["trainer"]
+PROMISE, ONCE = "the Trainer pads with PairCollator", "PairCollator is called once"
 CAUGHT = {
-    "none": collator("max_steps=1"),
-    "upstream's": collator("data_collator=default_data_collator"),
-    "not made": collator("data_collator=PairCollator"),
-    "made elsewhere": collator("data_collator=collate")
-    + "\ncollate = PairCollator(tokenizer, dargs)",
-    "wrapped": collator("data_collator=wrap(PairCollator(tokenizer, dargs))"),
-    "for something else": collator("compute_metrics_too=PairCollator(tokenizer, dargs)"),
-    "arguments swapped": collator("data_collator=PairCollator(dargs, tokenizer)"),
-    "no arguments": collator("data_collator=PairCollator()"),
+    "none": (ONCE, "max_steps=1"),
+    "upstream's": (ONCE, "data_collator=default_data_collator"),
+    "not made": (ONCE, "data_collator=PairCollator"),
+    "wrapped": (PROMISE, f"data_collator=wrap({OURS})"),
+    "for something else": (PROMISE, f"compute_metrics_too={OURS}"),
+    "arguments swapped": (PROMISE, "data_collator=PairCollator(dargs, tokenizer)"),
+    "no arguments": (PROMISE, "data_collator=PairCollator()"),
+    "on a condition": (PROMISE, f"data_collator=plain if dargs else {OURS}"),
 }
-
-
-@pytest.mark.parametrize(
-    "spoilt",
-    [pytest.param(v, id=k) for k, v in CAUGHT.items()],
+VERIFY_CATCHES = {n: (p, RIGHT.replace(GIVEN, made)) for n, (p, made) in CAUGHT.items()}
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
+    f"more = {{'data_collator': {OURS}}}\ntrainer = AdapterTrainer(**more)",
+    f"trainer = AdapterTrainer(**{{'data_collator': {OURS}}})",
 )
-def test_verify_catches(spoilt):
-    check_caught(pair_collator, "the Trainer pads with PairCollator", trainer=spoilt)
-
-
-@pytest.mark.parametrize(
-    ("trainer", "promise"),
-    [
-        (
-            "trainer = Trainer(data_collator=PairCollator(tokenizer, dargs))",
-            "AdapterTrainer is called once",
-        ),
-        (FINISHED["trainer"] + "\nother = AdapterTrainer(model)", "AdapterTrainer is called once"),
-    ],
-)
-def test_verify_wants_one_trainer(trainer, promise):
-    check_caught(pair_collator, promise, trainer=trainer)
-
-
-@pytest.mark.parametrize(
-    "trainer",
-    [
-        "more = {'data_collator': PairCollator(tokenizer, dargs)}\ntrainer = AdapterTrainer(**more)",
-        "trainer = AdapterTrainer(**{'data_collator': PairCollator(tokenizer, dargs)})",
-    ],
-)
-def test_verify_accepts(trainer):
-    check_accepted(pair_collator, trainer=trainer)

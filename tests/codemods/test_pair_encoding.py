@@ -5,22 +5,11 @@ from __future__ import annotations
 import pytest
 
 from codemods import pair_encoding
-from tests.codemods.helpers import (
-    BASES,
-    FINISHED,
-    NEW,
-    OLD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    check_unverified,
-    dedent,
-    render,
-)
+from tests.codemods.helpers import BASES, FINISHED, OLD, Tables, apply, dedent, each, render
 
-TO_TOKENS = "encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)"
+of = Tables(pair_encoding, "mapping")
+
+ENCODED = "encode_datasets(raw, encode_pair, tokenizer, dargs, targs)"
 
 
 def without_size(base):
@@ -32,959 +21,549 @@ def without_size(base):
     return {"data_class": (before, before[:field].rstrip("\n") + rest)}
 
 
-# What the rest of main() reads is `chunks` in OLD, and `tokens` and `chunks` in NEW.
-LORA = "model = add_lora(model, tokenizer, stop_ids, margs, targs)"
-TRANSFORMED = {
-    "as it was first": (OLD["mapping"], f"\nchunks = {TO_TOKENS}", OLD),
-    "as it is now": (NEW["mapping"], f"\ntokens = chunks = {TO_TOKENS}", NEW),
-    "what is read later decides the names": (
-        OLD["mapping"],
-        f"\ntokens = chunks = {TO_TOKENS}",
-        NEW,
-    ),
-    "what nobody reads later is not bound": (NEW["mapping"], f"\nchunks = {TO_TOKENS}", OLD),
-    "one map for all": (
-        """
-        chunks = raw.map(tokenizer, batched=True)
-        """,
-        f"""
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
-    ),
-    "bound with an annotation": (
-        """
-        def work(rows):
-            return tokenizer(rows)
-        chunks: Data = raw.map(work)
-        """,
-        f"""
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
-    ),
-    "helpers of helpers go with them": (
-        """
-        first = 1
-        second = first + 1
-        third = [n + second for n in range(first)]
-        def inner(rows):
-            def work(row):
-                return row + third
-            return [work(r) for r in rows]
-        def outer(rows):
-            return inner(rows)
-        tokens = raw.map(outer)
-        chunks = tokens.map(inner)
-        """,
-        f"""
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
-    ),
-    "what is read elsewhere stays": (
-        """
-        shown = 3
-        limit = 8
-        def work(rows):
-            return rows[:limit + shown]
-        tokens = raw.map(work)
-        # Shown to the user.
-        print(shown)
-        chunks = tokens.map(work)
-        """,
-        f"""
-        shown = 3
-        # Shown to the user.
-        print(shown)
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
-    ),
-    "what is read by a nested function elsewhere stays": (
-        """
-        limit = 8
-        def work(rows):
-            return rows[:limit]
-        chunks = raw.map(work)
-        def show():
-            return limit
-        print(show())
-        """,
-        f"""
-        limit = 8
-
-        chunks = {TO_TOKENS}
-        def show():
-            return limit
-        print(show())
-        """,
-        OLD,
-    ),
-    "what does more than bind stays": (
-        """
-        limit = 8; print("eight")
-        state.limit = width = 8
-        state["limit"] = depth = 8
-        with opened() as file:
-            size = 8
-            file.write("eight")
-        if limit > 8:
-            print("more")
-        chunks = raw.map(lambda rows: rows[:limit + width + depth + size])
-        """,
-        f"""
-        limit = 8; print("eight")
-        state.limit = width = 8
-        state["limit"] = depth = 8
-        with opened() as file:
-            size = 8
-            file.write("eight")
-        if limit > 8:
-            print("more")
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
-    ),
-    "what adds to something else stays": (
-        """
-        if targs.do_train:
-            limit = 8
-            state.count += 1
-        if targs.do_eval:
-            width = 8
-            state["count"] += 1
-        chunks = raw.map(lambda rows: rows[: limit + width])
-        """,
-        f"""
-        if targs.do_train:
-            limit = 8
-            state.count += 1
-        if targs.do_eval:
-            width = 8
-            state["count"] += 1
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
-    ),
-    "what only binds goes: branches, loops, with, try, logs": (
-        """
-        if targs.do_train:
-            limit = 8
-        elif targs.do_eval:
-            logger.info("evaluating")
-            limit = 16
+def encodes(text: str, names: str = "chunks") -> tuple[str, str]:
+    """What is marked by ``- `` goes, all else stays; HERE is where encoding comes."""
+    before, after = [], []
+    for line in dedent(text).split("\n"):
+        indent = line[: len(line) - len(line.lstrip())]
+        if line.strip() == "HERE":
+            after += ["", f"{indent}{names} = {ENCODED}"]
+        elif line.startswith("- "):
+            before.append(line[2:])
         else:
-            limit, width = 32, 4
-        for n in range(3):
-            limit += n
-        with no_log() as quiet:
-            depth = quiet
-        try:
-            more = limit
-        except ValueError as error:
-            logger.warning_once("no")
-            more = error
-        tok_log = get_logger("tokens")
-        "A string that stands by itself."
-        chunks = raw.map(lambda rows: rows[: limit + width + depth + more + tok_log])
-        """,
-        f"""
-        "A string that stands by itself."
+            before.append(line.removeprefix("  "))
+            after.append(line.removeprefix("  "))
+    # Of an indented HERE the two columns of the marks are not part of its indent.
+    after = [n.removeprefix("  ") if ENCODED in n else n for n in after]
+    return "\n".join(before), "\n".join(after)
 
-        chunks = {TO_TOKENS}
+
+DEAD = {
+    "one map for all": """
+        - chunks = raw.map(lambda rows: tokenizer(rows)[: dargs.block_size], batched=True)
+          HERE
         """,
-        OLD,
-    ),
-    "other statements in between stay, with their comments": (
+    "bound with an annotation": """
+        - size = dargs.block_size
+        - def work(rows):
+        -     return tokenizer(rows)[:size]
+        - chunks: Data = raw.map(work)
+          HERE
+        """,
+    "chained": """
+        - chunks = raw.map(tokenizer).map(lambda rows: rows[: dargs.block_size])
+          HERE
+        """,
+    "helpers of helpers": """
+        - first = dargs.block_size
+        - third = [n + first for n in range(first)]
+        - def inner(rows):
+        -     def work(row):
+        -         return row + third
+        -     return [work(r) for r in rows]
+        - def outer(rows):
+        -     return inner(rows)
+        - tokens = raw.map(outer)
+          HERE
+        - chunks = tokens.map(inner)
+        """,
+    "branches, loops, with, try, messages, imports": """
+        - from itertools import chain
+        - if targs.do_train:
+        -     limit = dargs.block_size
+        - elif targs.do_eval:
+        -     logger.info("evaluating")
+        -     limit = 16
+        - else:
+        -     limit, width = 32, chain
+        - for n in range(3):
+        -     limit += n
+        - with no_log() as quiet:
+        -     depth = quiet
+        - try:
+        -     more = limit
+        - except ValueError as error:
+        -     logger.warning_once("no")
+        -     more = error
+          "A string that stands by itself."
+        - chunks = raw.map(lambda rows: rows[: limit + width + depth + more])
+          HERE
+        """,
+    "messages and checks about them": """
+        - size = dargs.block_size or 1024
+        - if size > 1024:
+        -     raise ValueError("too long")
+        - elif size > 512:
+        -     logger.warning(f"rather long: {size}")
+        - assert size > 0
+        - print("chunks of", size)
+        - chunks = raw.map(lambda rows: rows[:size])
+          HERE
+        """,
+    "messages where the data is mapped": """
+        - with targs.main_process_first():
+        -     chunks = raw.map(lambda rows: rows[: dargs.block_size])
+        -     logger.info("mapped")
+        -     print("mapped")
+          HERE
+        """,
+    "what is counted on the way": """
+        - with targs.main_process_first():
+        -     count = len(raw)
+        -     chunks = raw.map(lambda rows: rows[: dargs.block_size])
+          HERE
+        - print(count)
+        """,
+    "mapped or not": """
+        - if targs.do_train:
+        -     chunks = raw.map(lambda rows: rows[: dargs.block_size])
+          HERE
+        """,
+}
+WHAT_SERVED_ONLY_THE_CHUNKS_GOES = {name: encodes(text) for name, text in DEAD.items()}
+test_what_served_only_the_chunks_goes = of.transforms(
+    WHAT_SERVED_ONLY_THE_CHUNKS_GOES, also=without_size, bases=("old",)
+)
+
+STAYS = {
+    "what is read elsewhere": """
+        - size = dargs.block_size
+          shown = 3
+        - def work(rows):
+        -     return rows[: size + shown]
+        - tokens = raw.map(work)
+          HERE
+          # Shown to the user.
+          show(shown)
+        - chunks = tokens.map(work)
+        """,
+    "what a function elsewhere reads": """
+          limit = 8
+        - chunks = raw.map(lambda rows: rows[: limit + dargs.block_size])
+          HERE
+          def show():
+              return limit
+          print(show())
+        """,
+    "what does more than bind": """
+          limit = 8; send("eight")
+          state.limit = width = 8
+          state["limit"] = depth = 8
+          with opened() as file:
+        -     size = 8
+              file.write("eight")
+          if limit > 8:
+              send("more")
+        - chunks = raw.map(lambda rows: rows[: limit + width + depth + size + dargs.block_size])
+          HERE
+        """,
+    "what adds to something else": """
+          if targs.do_train:
+        -     limit = 8
+              state.count += 1
+        - chunks = raw.map(lambda rows: rows[: limit + dargs.block_size])
+          HERE
+        """,
+    "what changes tokenizer, model or data": """
+          more = tokenizer.add_tokens(["<x>"])
+          tied = model.tie_weights()
+          counted = count(raw)
+        - chunks = raw.map(lambda rows: rows[: more + tied + counted + dargs.block_size])
+          HERE
+        """,
+    "other statements in between, with their comments": """
+          # Say so.
+          send("work")  # really
+        - tokens = raw.map(lambda rows: rows[: dargs.block_size])
+          HERE
+
+          # And again.
+          logger.info("more work")
+        - chunks = tokens.map(tokenizer)
+          # Then the splits.
+        """,
+    "a decorated helper": """
+          @remember
+          def work(rows):
+              return rows
+        - chunks = raw.map(lambda rows: work(rows[: dargs.block_size]))
+          HERE
+        """,
+    "the branch that raises": """
+          if dargs.train_file:
+        -     chunks = raw.map(lambda rows: rows[: dargs.block_size])
+              HERE
+          else:
+              raise ValueError("no file")
+        """,
+}
+WHAT_SERVES_OTHERS_STAYS = {name: encodes(text) for name, text in STAYS.items()}
+test_what_serves_others_stays = of.transforms(
+    WHAT_SERVES_OTHERS_STAYS, also=without_size, bases=("old",)
+)
+
+READS = {
+    "several names": (
         """
-        def work(rows):
-            return rows
-        # Say so.
-        print("work")  # really
-        tokens = raw.map(work)
-
-        # And again.
-        logger.info("more work")
-
-        chunks = tokens.map(work)
-        # Then the splits.
+        - words = raw.map(tokenizer)
+          HERE
+        - tokens = words.map(tokenizer)
+        - chunks = tokens.map(lambda rows: rows[: dargs.block_size])
+          if "train" in words:
+              print(tokens["train"])
         """,
-        f"""
-        # Say so.
-        print("work")  # really
-
-        # And again.
-        logger.info("more work")
-
-        chunks = {TO_TOKENS}
-        # Then the splits.
-        """,
-        OLD,
+        "words = tokens = chunks",
     ),
-    "a decorated helper stays: decorators may do anything": (
+    "read in between": (
         """
-        @remember
-        def work(rows):
-            return rows
-        chunks = raw.map(work)
+        - tokens = raw.map(tokenizer)
+          HERE
+          print(len(tokens))
+        - chunks = tokens.map(lambda rows: rows[: dargs.block_size])
         """,
-        f"""
-        @remember
-        def work(rows):
-            return rows
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
+        "tokens = chunks",
     ),
-    "an import that only the chunking needs goes": (
+    "any split, under any flag": (
         """
-        from itertools import chain
-        chunks = raw.map(chain)
+        - chunks = raw.map(lambda rows: rows[: dargs.block_size])
+          HERE
+          if targs.do_train or targs.do_eval:
+              first = chunks["train"][0]
+          test_rows, others = chunks["test"], chunks[dargs.split]
+          for split in chunks:
+              logger.info(len(chunks[split]))
         """,
-        f"""
-
-        chunks = {TO_TOKENS}
-        """,
-        OLD,
+        "chunks",
     ),
-    "three names are read": (
+    "a function's own names": (
         """
-        words = raw.map(tokenizer)
-        tokens = words.map(tokenizer)
-        chunks = tokens.map(tokenizer)
-        if targs.do_train and "train" in words:
-            print(tokens["train"])
+        - def cut(rows):
+        -     tokens = rows["text"]
+        -     return {"text": [tokens for tokens in tokens][: dargs.block_size]}
+        - tokens = raw.map(tokenizer)
+          HERE
+        - chunks = tokens.map(cut)
         """,
-        f"""
-
-        words = tokens = chunks = {TO_TOKENS}
-        if targs.do_train and "train" in words:
-            print(tokens["train"])
-        """,
-        OLD,
+        "chunks",
     ),
 }
+WHAT_IS_READ_LATER_STAYS_BOUND = {name: encodes(*row) for name, row in READS.items()}
+test_what_is_read_later_stays_bound = of.transforms(
+    WHAT_IS_READ_LATER_STAYS_BOUND, also=without_size, bases=("old",)
+)
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize(("before", "after", "base"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(before, after, base, newline):
-    also = without_size(base)
-    check_transformed(
-        pair_encoding, before, after, slot="mapping", also=also, base=base, newline=newline
-    )
-
-
-FIELDS = {
-    "in one line": (
-        "    block_size: int = None\n    train_file: str = None",
-        "    train_file: str = None",
-    ),
-    "with a comment of its own": (
-        "    train_file: str = None\n    # In tokens.\n    block_size: int = None  # or none",
-        "    train_file: str = None",
-    ),
-    "between two": (
-        "    train_file: str = None\n    block_size: int = None\n    seed: int = 1",
-        "    train_file: str = None\n    seed: int = 1",
-    ),
-    "over several lines": (
-        "    block_size: Optional[int] = field(\n        default=None,\n    )\n    train_file: str = ''",
-        "    train_file: str = ''",
-    ),
-    "a name alike stays": (
-        "    block_size: int = 1\n    block_size_limit: int = 2\n    train_file: str = ''",
-        "    block_size_limit: int = 2\n    train_file: str = ''",
-    ),
-}
-
-
-@pytest.mark.parametrize(("before", "after"), FIELDS.values(), ids=FIELDS)
-def test_the_argument_goes(before, after):
-    head = "@dataclass\nclass DataOptions:\n"
-    check_transformed(
-        pair_encoding,
-        head + before,
-        head + after,
-        slot="data_class",
-        also={"mapping": (OLD["mapping"], f"\nchunks = {TO_TOKENS}")},
-    )
-
-
-def test_other_names():
-    names = {"raw": "rows_of", "tokenizer": "splitter", "dargs": "the_data", "targs": "run"}
-    change = (
-        "load",
-        "tokenizer",
-        "mapping",
-        "parse",
-        "splits",
-        "trainer",
-        "metric",
-        "train",
-        "resize",
-    )
-    slots = {}
-    for slot in (*change, "evaluate"):
-        text = OLD[slot]
-        for old, new in names.items():
-            text = text.replace(f"{old}.", f"{new}.").replace(f"{old} =", f"{new} =")
-            text = text.replace(f"({old})", f"({new})").replace(f" {old} ", f" {new} ")
-            text = text.replace(f"{old},", f"{new},").replace(f"={old}", f"={new}")
-        slots[slot] = (text, text)
-    mapping = slots.pop("mapping")[0].replace("tokenizer(", "splitter(")
-    check_transformed(
-        pair_encoding,
-        mapping,
-        "\nchunks = encode_datasets(rows_of, encode_pair, splitter, model, the_data, run)",
-        slot="mapping",
-        also={**slots, **without_size(OLD)},
-    )
+@pytest.mark.parametrize("base", BASES)
+def test_upstreams_shapes(base):
+    # What the rest of main() reads is `chunks` in OLD, and `tokens` and `chunks` in NEW.
+    names = {"old": "chunks", "new": "tokens = chunks"}[base]
+    mapping = (BASES[base]["mapping"], f"\n{names} = {ENCODED}")
+    of.transformed({"mapping": mapping, **without_size(BASES[base])}, BASES[base])
 
 
 def test_a_long_call_is_broken():
     names = [f"a_long_name_for_the_data_at_step_{i}" for i in range(3)]
-    before = f"{names[0]} = raw.map(f)\n{names[1]} = {names[0]}.map(f)\nchunks = {names[1]}.map(f)"
+    maps = f"{names[0]} = raw.map(f)\n{names[1]} = {names[0]}.map(f)\nchunks = {names[1]}.map(f)"
     read = f"\nif targs.do_eval:\n    print({names[0]}['validation'], 'validation' in {names[1]})"
-    check_transformed(
-        pair_encoding,
-        before + read,
-        f"\n{names[0]} = {names[1]} = chunks = encode_datasets(\n"
-        f"    raw, encode_pair, tokenizer, model, dargs, targs\n){read}",
-        slot="mapping",
-        also=without_size(OLD),
-    )
+    call = ENCODED.replace("(", "(\n    ").replace(")", "\n)")
+    after = f"\n{names[0]} = {names[1]} = chunks = {call}{read}"
+    of.transformed({"mapping": (maps + read, after)})
+
+
+MAPPING = {"mapping": (OLD["mapping"], f"\nchunks = {ENCODED}")}
+FIELDS = {
+    "in one line": ("block_size: int = None\n    train_file: str = None", "train_file: str = None"),
+    "with a comment of its own": (
+        "train_file: str = None\n    # In tokens.\n    block_size: int = None  # or none",
+        "train_file: str = None",
+    ),
+    "between two": ("train_file: str = 1\n    block_size: int = 1\n    seed: int = 1", "train_file: str = 1\n    seed: int = 1"),
+    "over several lines": (
+        "block_size: Optional[int] = field(\n        default=None,\n    )\n    train_file: str = ''",
+        "train_file: str = ''",
+    ),
+    "a name alike stays": (
+        "block_size: int = 1\n    block_size_limit: int = 2\n    train_file: str = ''",
+        "block_size_limit: int = 2\n    train_file: str = ''",
+    ),
+    "another on its line stays": (
+        "train_file: str = None\n    block_size: int = 1; seed: int = 2",
+        "train_file: str = None\n    seed: int = 2",
+    ),
+}  # fmt: skip
+
+
+@each("before, after", FIELDS)
+def test_the_argument_goes(before, after):
+    head = "@dataclass\nclass DataOptions:\n    "
+    of.transformed({"data_class": (head + before, head + after), **MAPPING})
+
+
+def test_the_argument_goes_by_any_name():
+    slots = {n: tuple(t.replace("block_size", "chunk") for t in row) for n, row in
+             {**without_size(OLD), **MAPPING}.items()}  # fmt: skip
+    of.transformed(slots)
+
+
+def test_the_argument_goes_with_what_is_said_of_it():
+    said = 'print(dargs.block_size)\nif dargs.block_size > 9:\n    raise ValueError("long")\n'
+    of.transformed({"end": (said + "f()", "f()"), **without_size(OLD), **MAPPING})
+
+
+STILL = {
+    "read elsewhere": {"end": "trainer.log(dargs.block_size)"},
+    "read where it is defined": {
+        "data_class": OLD["data_class"]
+        + "\n\n    def check(self):\n        self.wide = self.block_size"
+    },
+}
+
+
+@each("rows", STILL)
+def test_the_argument_that_serves_something_else_stays(rows):
+    of.transformed({**MAPPING, **{slot: (t, t) for slot, t in rows.items()}})
+
+
+PREPARE = """
+def prepare(data, words, options, run):
+    def work(rows):
+        return words(rows)[: options.block_size]
+
+    done = data.map(work)
+    return {}
+"""
+GIVEN = "raw, tokenizer, dargs, targs"
+THERE = "\n    done = encode_datasets(data, encode_pair, words, options, run)\n    return {}"
+FUNCTIONS = {
+    "returns them": ("done", f"chunks = prepare({GIVEN})"),
+    "returns their splits": (
+        'done["train"], done["validation"]',
+        f"train_rows, eval_rows = prepare({GIVEN})",
+    ),
+}
+
+
+@each("returned, call", FUNCTIONS)
+def test_mapped_in_a_function_which_has_names_of_its_own(returned, call):
+    before = dedent(PREPARE).format(returned)
+    after = "def prepare(data, words, options, run):\n" + THERE.format(returned)
+    splits = OLD["splits"] if returned == "done" else ""
+    rows = {"helper": (before, after), "mapping": (call, call), "splits": (splits, splits)}
+    of.transformed({**rows, **without_size(OLD)})
+
+
+def test_helpers_at_module_level_go():
+    helper = "def cut(rows):\n    return rows\n\n\ndef helper(rows):\n    return rows"
+    before = "chunks = raw.map(lambda rows: cut(rows)[: dargs.block_size])"
+    rows = {
+        "helper": (helper, helper[helper.index("def helper") :]),
+        "mapping": (before, f"\nchunks = {ENCODED}"),
+    }
+    of.transformed({**rows, **without_size(OLD)})
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_the_record(base):
-    _, patch = apply(render(BASES[base]), pair_encoding)
-    kinds = [c.kind for c in patch.changes]
-    assert kinds[-2:] == ["changed", "removed"]
-    assert set(kinds[:-2]) == {"removed"}
-    assert all(c.digest for c in patch.changes)
-    removed = [c.what for c in patch.changes if c.kind == "removed"]
-    assert removed[-1] == "the argument block_size, which measured the chunks"
-    bound = {"old": ["tokens", "size", "cut"]}
-    bound["new"] = ["names", "column", "to_tokens", "tokens", "limit", "size", "cut"]
-    assert removed[:-1] == [f"text chunking: {name}" for name in bound[base]]
-    assert patch.graft_before.name.value == "main"
-
-
-def test_what_it_says_of_lines_is_true():
-    text = render(NEW)
+    text = render(BASES[base])
     _, patch = apply(text, pair_encoding)
+    assert patch.graft_before.name == "main"
+    assert [c.kind for c in patch.changes].count("changed") == 1
+    removed = [c for c in patch.changes if c.kind == "removed"]
+    assert removed[-1].what == "the argument block_size, which measured the chunks"
+    bound = {"old": ["size", "cut", "chunks"]}
+    bound["new"] = ["names", "column", "to_tokens", "limit", "size", "cut", "chunks"]
+    assert [c.what for c in removed[:-1]] == [f"text chunking: {n}" for n in bound[base]]
     lines = text.splitlines()
-    for change in patch.changes[:-2]:
+    for change, name in zip(removed[:-1], bound[base], strict=True):
         first, last = change.lines
-        names = change.what.removeprefix("text chunking: ").split(", ")
-        chunk = "\n".join(lines[first - 1 : last])
-        assert all(name in chunk for name in names)
-        assert lines[first - 1].strip()
-        assert not lines[first - 1].strip().startswith("#")
+        assert name in "\n".join(lines[first - 1 : last])
+        assert change.digest
+
+
+FROM_MAP = (
+    "to come from map() and from nothing else"
+    " … What else is done to it would be lost with the chunking"
+)
+AS_LOADED = "'raw' to stay as loaded once it is mapped"
+NOTHING_ELSE = "statements that map the data and do nothing else"
+AFTER = " to be read after the mapping … Something besides the data comes out"
+MAPS = "tokens = raw.map(tokenizer)\n{}\nchunks = tokens.map(cut)"
+
+
+def between(looked_for: str, line: str, nearest: str | None = None) -> tuple[str, str, str]:
+    return looked_for, nearest or line, MAPS.format(line)
 
 
 REFUSED = {
-    "no data is mapped": (
-        {"mapping": "chunks = cut(raw)"},
-        "found 0 names that load_dataset's result is bound to and that are mapped",
-        (OLD["load"],),
-        "",
+    "texts are cleaned on the way": (
+        "texts to be tokenised as they are … Do that to the data before",
+        "return tokenizer([t.strip() for t in rows['text']])",
+        "def to_tokens(rows):\n    return tokenizer([t.strip() for t in rows['text']])\n"
+        "chunks = raw.map(to_tokens)",
     ),
-    "the data is mapped under another name": (
-        {"mapping": "rows = raw\nchunks = rows.map(tokenizer)"},
-        "found 0 names that load_dataset's result is bound to and that are mapped",
-        (OLD["load"], "chunks = rows.map(tokenizer)"),
-        "",
-    ),
-    "the data is mapped in a helper": (
+    "texts go through another package": (
+        "texts to be tokenised as they are",
+        "return tokenizer(clean(rows['text']))",
         {
-            "helper": "def to_tokens(raw):\n    return raw.map(len)",
-            "mapping": "tokens = to_tokens(raw)\nchunks = tokens.map(cut)",
+            "imports": f"{OLD['imports']}\nfrom wiki import clean",
+            "mapping": "def to_tokens(rows):\n    return tokenizer(clean(rows['text']))\n"
+            "chunks = raw.map(to_tokens)",
         },
-        "'raw' to be mapped in main()",
-        ("return raw.map(len)", "chunks = tokens.map(cut)"),
-        "",
     ),
+    "no data is mapped": ("the loaded data to be mapped", "", "chunks = cut(raw)"),
     "nothing is loaded": (
-        {"load": "raw = read(dargs.train_file)"},
-        "found 0 names that load_dataset's result is bound to and that are mapped",
-        (
-            'tokens = raw.map(lambda rows: tokenizer(rows["text"]), batched=True)',
-            "chunks = tokens.map(cut, batched=True)",
-        ),
-        "",
+        "the loaded data to be mapped",
+        "chunks = raw.map(f)",
+        {"load": "raw = read(dargs.train_file)", "mapping": "chunks = raw.map(f)"},
+    ),
+    "another way to split them": (
+        "the loaded data to be mapped",
+        "chunks = raw['train'].map(f)",
+        "chunks = raw['train'].map(f)",
     ),
     "two data sets are": (
+        "one name for the loaded data in main(), not 2 (raw, more)",
+        "raw = load_dataset('a')\nmore = load_dataset('b')\nmore = more.map(tokenizer)",
         {
             "load": "raw = load_dataset('a')\nmore = load_dataset('b')",
             "mapping": "more = more.map(tokenizer)\nchunks = raw.map(tokenizer)",
         },
-        "found 2 names that load_dataset's result is bound to and that are mapped",
-        (
-            "raw = load_dataset('a')",
-            "more = load_dataset('b')",
-            "more = more.map(tokenizer)",
-            "chunks = raw.map(tokenizer)",
-        ),
-        "",
     ),
-    "the mapped data keeps the raw data's name": (
-        {"mapping": "raw = raw.map(tokenizer)\nchunks = raw.map(tokenizer)"},
-        "'raw' to stay as loaded while it is mapped",
-        ("raw = raw.map(tokenizer)", "chunks = raw.map(tokenizer)"),
-        "",
-    ),
-    "the raw data is changed in between": (
-        {"mapping": "tokens = raw.map(tokenizer)\nraw = raw.shuffle()\nchunks = tokens.map(len)"},
-        "'raw' to stay as loaded while it is mapped",
-        ("tokens = raw.map(tokenizer)", "chunks = tokens.map(len)"),
-        "",
-    ),
-    "a split is added in between": (
+    "in two functions": (
+        "the data to be mapped in one function",
+        "return raw.map(len)\nchunks = raw.map(cut)",
         {
-            "mapping": "tokens = raw.map(tokenizer)\nraw['test'] = raw['train']\nchunks = tokens.map(len)"
+            "helper": "def to_tokens(raw):\n    return raw.map(len)",
+            "mapping": "tokens = to_tokens(raw)\nchunks = raw.map(cut)",
         },
-        "'raw' to stay as loaded while it is mapped",
-        ("raw['test'] = raw['train']",),
-        "",
     ),
-    "a split is taken out in between": (
-        {"mapping": "tokens = raw.map(tokenizer)\nraw.pop('test')\nchunks = tokens.map(len)"},
-        "'raw' to stay as loaded while it is mapped",
-        ("raw.pop('test')",),
-        "",
+    "under the raw data's name": (
+        AS_LOADED,
+        "raw = raw.map(tokenizer)",
+        "raw = raw.map(tokenizer)\nchunks = raw.map(cut)",
     ),
-    "a split is deleted in between": (
-        {"mapping": "tokens = raw.map(tokenizer)\ndel raw['test']\nchunks = tokens.map(len)"},
-        "'raw' to stay as loaded while it is mapped",
-        ("del raw['test']",),
-        "",
+    "the raw data is shuffled": between(AS_LOADED, "raw = raw.shuffle()"),
+    "a split is added to it": between(AS_LOADED, "raw['test'] = raw['train']"),
+    "a split is taken out of it": between(AS_LOADED, "raw.pop('test')"),
+    "a split of it is deleted": between(AS_LOADED, "del raw['test']"),
+    "its name is the mapped data's later": (AS_LOADED, "raw = chunks", {"end": "raw = chunks"}),
+    "shuffled at once": (
+        f"(chunks) {FROM_MAP}",
+        "chunks = shuffle(raw.map(tokenizer))",
+        "chunks = shuffle(raw.map(tokenizer))",
     ),
-    "the mapped data has no name": (
-        {"mapping": "chunks = shuffle(raw.map(tokenizer))"},
-        "the mapped data to be assigned to a plain name",
-        ("chunks = shuffle(raw.map(tokenizer))",),
-        "",
+    "shuffled on the way": between(f"(tokens, chunks) {FROM_MAP}", "tokens = tokens.shuffle(1)"),
+    "filtered on the way": (
+        f"(tokens, chunks) {FROM_MAP}",
+        "fewer = tokens.filter(len)",
+        "tokens = raw.map(tokenizer)\nfewer = tokens.filter(len)\nchunks = fewer.map(cut)",
     ),
-    "the mapped data is a part of something": (
-        {"mapping": "data['all'] = raw.map(tokenizer)\nchunks = data['all']"},
-        "the mapped data to be assigned to a plain name",
-        ("data['all'] = raw.map(tokenizer)",),
-        "",
+    "handed on the way": between(f"(tokens, chunks) {FROM_MAP}", "tokens = fewer(tokens)"),
+    "filtered within a branch": (
+        f"(chunks) {FROM_MAP}",
+        "chunks = chunks.filter(len)",
+        "with here:\n    chunks = raw.map(tokenizer)\n    if dargs:\n        chunks = chunks.filter(len)",
     ),
-    "mapping does something else": (
-        {
-            "mapping": """
-            with targs.main_process_first():
-                chunks = raw.map(tokenizer)
-                print("mapped")
-            """
-        },
-        "statements that map the data and do nothing else",
-        ("with targs.main_process_first():",),
-        "",
+    "a part of something": (
+        NOTHING_ELSE,
+        "data['all'] = raw.map(tokenizer)",
+        "data['all'] = raw.map(tokenizer)\nchunks = data['all']",
     ),
-    "the mapped data is shuffled on the way": (
-        {
-            "mapping": "tokens = raw.map(tokenizer)\ntokens = tokens.shuffle(seed=1)\nchunks = tokens.map(len)"
-        },
-        "the mapped data (tokens, chunks) to come from map() and from nothing else",
-        ("tokens = tokens.shuffle(seed=1)",),
-        "What else is done to it would be lost with the chunking",
+    "returned at once": (
+        NOTHING_ELSE,
+        "return data.map(f)",
+        {"helper": "def work(data):\n    return data.map(f)", "mapping": "chunks = work(raw)"},
     ),
-    "the mapped data is filtered within a branch": (
-        {
-            "mapping": """
-            with targs.main_process_first():
-                chunks = raw.map(tokenizer)
-                if dargs.train_file:
-                    chunks = chunks.filter(len)
-            """
-        },
-        "the mapped data (chunks) to come from map() and from nothing else",
-        ("chunks = chunks.filter(len)",),
-        "What else is done to it would be lost with the chunking",
-    ),
-    "a split that is not encoded": (
-        {"splits": OLD["splits"] + '\ntrainer_rows = chunks["test"]'},
-        "the mapped data to be asked for its splits train and validation only",
-        ('trainer_rows = chunks["test"]',),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "a split named at run time": (
-        {"splits": OLD["splits"] + "\nother_rows = chunks[dargs.split]"},
-        "the mapped data to be asked for its splits train and validation only",
-        ("other_rows = chunks[dargs.split]",),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "a split that is not encoded, by another name": (
-        {"splits": OLD["splits"] + '\nrows = chunks\ntest_rows = rows["test"]'},
-        "the mapped data to be asked for its splits train and validation only",
-        ('test_rows = rows["test"]',),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "a split that is used whatever the arguments": (
-        {"splits": OLD["splits"] + '\nsome_rows = chunks["train"]'},
-        "the split 'train' of the mapped data to be used under do_train only",
-        ('some_rows = chunks["train"]',),
-        "No other split is encoded than those the run is asked to use",
-    ),
-    "a split that is used for another reason": (
-        {"splits": OLD["splits"] + '\nif targs.do_train:\n    rows = chunks["validation"]'},
-        "the split 'validation' of the mapped data to be used under do_eval only",
-        ('rows = chunks["validation"]',),
-        "No other split is encoded than those the run is asked to use",
-    ),
-    "a split is taken out of the mapped data": (
-        {"splits": OLD["splits"] + '\nchunks.pop("validation")'},
-        "the mapped data to be asked for its splits train and validation only",
-        ('chunks.pop("validation")',),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "a split of the mapped data is set": (
-        {"splits": OLD["splits"] + '\nif targs.do_train:\n    chunks["train"] = raw["train"]'},
-        "the mapped data to be asked for its splits train and validation only",
-        ('chunks["train"] = raw["train"]',),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "whatever splits the mapped data has": (
-        {"splits": OLD["splits"] + "\nfor split in chunks:\n    print(split)"},
-        "the mapped data to be asked for its splits train and validation only",
-        ("for split in chunks:",),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "how many splits the mapped data has": (
-        {"splits": OLD["splits"] + "\nprint(len(chunks))"},
-        "the mapped data to be asked for its splits train and validation only",
-        ("print(len(chunks))",),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "is there a split, whatever the arguments": (
-        {"splits": OLD["splits"] + '\nassert "train" in chunks'},
-        "the split 'train' of the mapped data to be used under do_train only",
-        ('assert "train" in chunks',),
-        "No other split is encoded than those the run is asked to use",
-    ),
-    "the raw data's name is the mapped data's later": (
-        {"splits": OLD["splits"] + "\nraw = chunks"},
-        "'raw' to stay the loaded data, for prediction",
-        ("raw = chunks",),
-        "",
-    ),
-    "a filter in between": (
-        {
-            "mapping": """
-            tokens = raw.map(tokenizer)
-            fewer = tokens.filter(len)
-            chunks = fewer.map(len)
-            """
-        },
-        "the mapped data to be asked for its splits train and validation only",
-        ("fewer = tokens.filter(len)",),
-        "Teach encode_datasets in patches/prompt_response.py to encode that split too",
-    ),
-    "a message about the mapped data": (
-        {
-            "mapping": """
-            with targs.main_process_first():
-                chunks = raw.map(tokenizer)
-                logger.info("mapped")
-            """
-        },
-        "the statements that map the data to end with that",
-        ('logger.info("mapped")',),
-        "",
-    ),
-    "the raw data's name is taken by a function": (
-        {
-            "mapping": """
-            tokens = raw.map(tokenizer)
-
-            def forget():
-                nonlocal raw
-                raw = None
-
-            forget()
-            chunks = tokens.map(cut)
-            """
-        },
-        "'raw' to stay the loaded data, for prediction",
-        ("raw = None",),
-        "",
-    ),
-    "something else is loaded on the way": (
-        {
-            "mapping": """
-            with targs.main_process_first():
-                chunks = raw.map(tokenizer)
-                more = load_dataset("more")
-            """
-        },
-        "statements that map the data and do nothing else",
-        ("with targs.main_process_first():",),
-        "",
-    ),
-    "a check that fails on the way": (
-        {
-            "mapping": """
-            if dargs.train_file:
-                chunks = raw.map(tokenizer)
-            else:
-                raise ValueError("no file")
-            """
-        },
-        "statements that map the data and do nothing else",
-        ("if dargs.train_file:",),
-        "",
-    ),
-    "an assertion on the way": (
-        {
-            "mapping": """
-            with targs.main_process_first():
-                chunks = raw.map(tokenizer)
-                assert dargs.train_file
-            """
-        },
-        "statements that map the data and do nothing else",
-        ("with targs.main_process_first():",),
-        "",
-    ),
-    "mapped in a function of its own": (
-        {
-            "mapping": """
-            def work():
-                done = raw.map(tokenizer)
-                return done
-            chunks = work()
-            """
-        },
-        "only mapped data (done) to be read after the mapping; read are: work",
-        ("def work():",),
-        "Something besides the data comes out of the statements that chunk the text",
+    "in a definition": (
+        "this to stand in main() itself, not in a definition",
+        "done = raw.map(tokenizer)",
+        "def work():\n    done = raw.map(tokenizer)\n    return done\nchunks = work()",
     ),
     "what is read later is not data alone": (
-        {
-            "mapping": """
-            with targs.main_process_first():
-                count = len(raw)
-                chunks = raw.map(tokenizer)
-            print(count)
-            """
-        },
-        "only mapped data (chunks) to be read after the mapping; read are: chunks, count",
-        ("with targs.main_process_first():",),
-        "Something besides the data comes out of the statements that chunk the text",
+        f"only mapped data (chunks){AFTER}",
+        "send(count)",
+        "with here:\n    count = len(raw)\n    chunks = raw.map(tokenizer)\nsend(count)",
     ),
     "nobody reads the mapped data": (
+        f"only mapped data (tokens){AFTER}",
+        "tokens = raw.map(tokenizer)",
         {"mapping": "tokens = raw.map(tokenizer)", "splits": "train_rows = eval_rows = None"},
-        "only mapped data (tokens) to be read after the mapping; read are: none",
-        ("tokens = raw.map(tokenizer)",),
-        "Something besides the data comes out of the statements that chunk the text",
     ),
-    "mapped data is read in between": (
-        {
-            "mapping": """
-            tokens = raw.map(tokenizer)
-            print(len(tokens))
-            chunks = tokens.map(cut)
-            """
-        },
-        "what reads tokens to come after the data is mapped",
-        ("print(len(tokens))",),
-        "",
-    ),
-    "no argument block_size": (
-        {"data_class": "class DataOptions:\n    train_file: str = None\n    chunk: int = 1"},
-        "found no field 'block_size' among the data arguments",
-        ("class DataOptions:",),
-        "",
-    ),
-    "already done": (
-        {"mapping": f"chunks = {TO_TOKENS}"},
-        "found 0 names that load_dataset's result is bound to and that are mapped",
-        (OLD["load"],),
-        "",
-    ),
-    "parsed in one function, trained in another": (
-        {
-            "parse": "margs, dargs, targs = read()",
-            "helper": "def read():\n    "
-            "return HfArgumentParser((ModelOptions, DataOptions, TrainingArguments)).parse_dict({})",
-        },
-        "one function that both parses the arguments and makes the Trainer",
-        (
-            "return HfArgumentParser((ModelOptions, DataOptions, TrainingArguments)).parse_dict({})",
-            "trainer = Trainer(",
-        ),
-        "Upstream may have split main(); the edits need re-anchoring",
+    "done already": ("the loaded data to be mapped", "", f"chunks = {ENCODED}"),
+}
+test_refused = of.refuses(REFUSED)
+
+NO_MORE, ONCE = "nothing else maps the data", "chunks is bound once, to the encoded data"
+RAW = "the Trainer's train_dataset is encoded"
+VERIFY_REFUSES = {
+    "bound again later": (ONCE, f"{OLD['splits']}\nchunks = None"),
+    "raw rows": (RAW, "train_rows = raw['train']\neval_rows = chunks['validation']"),
+    "encoded on a condition, used in any case": (
+        "the data is encoded wherever it is used",
+        {"mapping": "if dargs:\n    chunks = raw.map(f)\nelse:\n    send('none')"},
     ),
 }
+test_verify_refuses = of.unverifies(VERIFY_REFUSES, slot="splits")
 
-
-@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest, hint):
-    check_refused(pair_encoding, looked_for, nearest=nearest, hint=hint, **filled)
-
-
-UNVERIFIED = {
-    "what reads block_size stays": (
-        {"evaluate": OLD["evaluate"] + "\nprint(dargs.block_size)"},
-        "nothing reads block_size any more",
-    ),
-    "a check of block_size stays, so what it reads does": (
-        {
-            "mapping": """
-            block_size = dargs.block_size or 1024
-            if block_size > 1024:
-                raise ValueError("too long")
-            chunks = raw.map(lambda rows: rows[:block_size])
-            """
-        },
-        "nothing reads block_size any more",
-    ),
-    "the class itself reads block_size": (
-        {
-            "data_class": """
-            @dataclass
-            class DataOptions:
-                train_file: str = None
-                block_size: int = 1
-
-                def __post_init__(self):
-                    assert self.block_size > 0
-            """
-        },
-        "nothing reads block_size any more",
-    ),
-    "a split is mapped later": (
-        {"splits": OLD["splits"] + '\nextra = raw["train"].map(len)'},
-        "nothing else maps the data",
-    ),
-    "the mapped data is bound again later": (
-        {"splits": OLD["splits"] + "\nchunks = None"},
-        "chunks is bound once, to the encoded data",
-    ),
-    "mapped in one branch only": (
-        {
-            "mapping": """
-            if targs.do_train:
-                chunks = raw.map(tokenizer)
-            """,
-            "splits": "if targs.do_train:\n    train_rows = chunks['train']",
-        },
-        "the Trainer's eval_dataset is a split of the encoded data",
-    ),
-}
-
-
-@pytest.mark.parametrize(("filled", "promise"), UNVERIFIED.values(), ids=UNVERIFIED)
-def test_verify_refuses_what_apply_let_pass(filled, promise):
-    check_unverified(pair_encoding, promise, **filled)
-
-
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "added = tokenizer.add_tokens(['<x>'])",
-        "added = model.tie_weights()",
-        "added = raw.pop('x')",
-    ],
+LORA = "model = add_lora(model, tokenizer, stop_ids, margs, targs)\ntrainer = AdapterTrainer(model=model, "
+TWICE, GIVES = (
+    "encode_datasets is called once",
+    "the raw data is encoded with the series' encode_pair",
 )
-def test_a_statement_that_changes_something_stays(statement):
-    check_transformed(
-        pair_encoding,
-        f"{statement}\nchunks = raw.map(lambda rows: rows[:added])",
-        f"{statement}\n\nchunks = {TO_TOKENS}",
-        slot="mapping",
-        also=without_size(OLD),
-    )
-
-
-def test_a_field_on_the_same_line_as_block_size_stays():
-    head = "@dataclass\nclass DataOptions:\n    train_file: str = None\n"
-    check_transformed(
-        pair_encoding,
-        head + "    block_size: int = 1; seed: int = 2",
-        head + "    seed: int = 2",
-        slot="data_class",
-        also={"mapping": (OLD["mapping"], f"\nchunks = {TO_TOKENS}")},
-    )
-
-
-CAUGHT = {
-    "nothing is encoded": ({"mapping": "chunks = raw"}, "encode_datasets is called once in main()"),
-    "twice": (
-        {"mapping": f"chunks = {TO_TOKENS}\ntokens = {TO_TOKENS}"},
-        "encode_datasets is called once in main()",
+VERIFY_CATCHES = {
+    "the tokenizer grows afterwards": (
+        "the tokenizer is complete when the data is encoded",
+        f"chunks = {ENCODED}\ntokenizer.add_special_tokens({{}})",
     ),
+    "nothing is encoded": (TWICE, "chunks = raw"),
+    "twice": (TWICE, f"chunks = {ENCODED}\ntokens = {ENCODED}"),
     "only sometimes": (
-        {"mapping": f"if targs.do_train:\n    chunks = {TO_TOKENS}"},
-        "the data is encoded whatever the arguments",
+        "the data is encoded wherever it is used",
+        f"if targs.do_train:\n    chunks = {ENCODED}",
     ),
-    "not bound": ({"mapping": TO_TOKENS}, "the encoded data is bound to a name"),
-    "bound again": (
-        {"mapping": f"chunks = {TO_TOKENS}\nprint(chunks)\nchunks = raw"},
-        "chunks is bound once, to the encoded data",
-    ),
-    "bound again by a loop": (
-        {"mapping": f"chunks = {TO_TOKENS}\nprint(chunks)\nfor chunks in raw:\n    pass"},
-        "chunks is bound once, to the encoded data",
-    ),
-    "bound before": (
-        {"load": FINISHED["load"] + "\nchunks = raw"},
-        "chunks is bound once, to the encoded data",
-    ),
-    "mapped once more": (
-        {"mapping": f"chunks = {TO_TOKENS}\nmore = chunks.map(len)"},
-        "nothing else maps the data",
-    ),
-    "mapped in a nested function": (
-        {"mapping": f"chunks = {TO_TOKENS}\ndef work():\n    return raw['train'].map(len)"},
-        "nothing else maps the data",
-    ),
-    "block_size is read": (
-        {"mapping": f"chunks = {TO_TOKENS}\nprint(dargs.block_size)"},
-        "nothing reads block_size any more",
-    ),
-    "a local block_size": (
-        {"mapping": f"chunks = {TO_TOKENS}\nblock_size = 3"},
-        "nothing reads block_size any more",
-    ),
-    "the argument is still there": (
-        {
-            "data_class": OLD["data_class"].replace(
-                "DataOptions", "DataOptions(PromptResponseArguments)"
-            )
-        },
-        "nothing reads block_size any more",
-    ),
-    "train rows are raw": (
+    "not bound": ("the encoded data is bound to a name", ENCODED),
+    "bound again": (ONCE, f"chunks = {ENCODED}\nprint(chunks)\nchunks = raw"),
+    "bound again by a loop": (ONCE, f"chunks = {ENCODED}\nfor chunks in raw:\n    pass"),
+    "bound before": (ONCE, {"load": f"{FINISHED['load']}\nchunks = raw"}),
+    "the data mapped once more": (NO_MORE, f"chunks = {ENCODED}\nmore = raw.map(len)"),
+    "filtered and mapped": (NO_MORE, f"chunks = {ENCODED}\na = raw.filter(f)\nb = a.map(len)"),
+    "raw rows": (
+        RAW,
         {"splits": "train_rows = raw['train']\neval_rows = chunks['validation']"},
-        "the Trainer's train_dataset is a split of the encoded data",
     ),
-    "evaluation rows are raw": (
-        {"splits": "train_rows = chunks['train']\neval_rows = raw['validation']"},
-        "the Trainer's eval_dataset is a split of the encoded data",
+    "raw rows after all": (RAW, {"splits": f"{OLD['splits']}\ntrain_rows = raw['train']"}),
+    "raw rows at once": (
+        "the Trainer's eval_dataset is encoded",
+        {"trainer": f"{LORA}train_dataset=train_rows, eval_dataset=raw['validation'])"},
     ),
-    "the Trainer gets no train rows": (
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=model, eval_dataset=eval_rows)"},
+    "no train rows": (
         "the Trainer gets a train_dataset",
+        {"trainer": f"{LORA}eval_dataset=eval_rows)"},
     ),
-    "the Trainer gets no evaluation rows": (
-        {"trainer": f"{LORA}\ntrainer = AdapterTrainer(model=model, train_dataset=train_rows)"},
+    "no evaluation rows": (
         "the Trainer gets a eval_dataset",
-    ),
-    "the Trainer gets raw rows": (
-        {
-            "trainer": """
-            model = add_lora(model, tokenizer, stop_ids, margs, targs)
-            trainer = AdapterTrainer(
-                model=model, train_dataset=raw["train"], eval_dataset=eval_rows
-            )
-            """
-        },
-        "the Trainer's train_dataset is a split of the encoded data",
-    ),
-    "arguments swapped": (
-        {"mapping": "chunks = encode_datasets(raw, encode_pair, tokenizer, model, targs, dargs)"},
-        "encode",
-    ),
-    "another function encodes": (
-        {"mapping": "chunks = encode_datasets(raw, encode_prompt, tokenizer, model, dargs, targs)"},
-        "encode",
-    ),
-    "without the model": (
-        {"mapping": "chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)"},
-        "the raw data is encoded with the series' encode_pair",
-    ),
-    "another model": (
-        {"mapping": f"other = None\nchunks = {TO_TOKENS.replace('model', 'other')}"},
-        "the raw data is encoded with the series' encode_pair",
-    ),
-    "before the model is loaded": (
-        {"config": FINISHED["config"] + f"\nchunks = {TO_TOKENS}", "mapping": ""},
-        "model is bound wherever encode_datasets is given it",
-    ),
-    "raw rows after all": (
-        {"splits": OLD["splits"] + "\ntrain_rows = raw['train']"},
-        "the Trainer's train_dataset is the split 'train' of the encoded data",
-    ),
-    "a split that is not encoded": (
-        {"splits": OLD["splits"] + "\nmore = chunks['test']"},
-        "only the splits that are encoded are asked for",
-    ),
-    "a split that is not encoded, by another name": (
-        {"splits": OLD["splits"] + "\nrows = chunks\nmore = rows['test']"},
-        "only the splits that are encoded are asked for",
-    ),
-    "a split is needed after all": (
-        {"splits": "targs.do_eval = True\n" + OLD["splits"]},
-        "which splits are needed is settled before they are encoded",
-    ),
-    "a split is taken out": (
-        {"splits": OLD["splits"] + "\nchunks.pop('train')"},
-        "the encoded data stays as it is encoded",
-    ),
-    "a split is replaced": (
-        {"splits": OLD["splits"] + "\nchunks['train'] = raw['train']"},
-        "the encoded data stays as it is encoded",
+        {"trainer": f"{LORA}train_dataset=train_rows)"},
     ),
     "the splits are swapped": (
+        "the Trainer's train_dataset is the split 'train'",
         {"splits": "train_rows = chunks['validation']\neval_rows = chunks['train']"},
-        "the Trainer's train_dataset is a split of the encoded data",
+    ),
+    "arguments swapped": (GIVES, f"chunks = {ENCODED.replace('dargs, targs', 'targs, dargs')}"),
+    "another function encodes": (
+        GIVES,
+        f"chunks = {ENCODED.replace('encode_pair', 'encode_prompt')}",
+    ),
+    "with the model": (GIVES, f"chunks = {ENCODED.replace('dargs', 'model, dargs')}"),
+    "before the tokenizer is loaded": (
+        "tokenizer is bound wherever encode_datasets is given it",
+        {"load": f"{FINISHED['load']}\nchunks = {ENCODED}", "mapping": ""},
     ),
 }
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "promise"),
-    [
-        pytest.param(
-            *v,
-            id=k,
-        )
-        for k, v in CAUGHT.items()
-    ],
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
+    f"tokens = chunks = {ENCODED}",
+    f"chunks = {ENCODED.replace('(raw', '(' + chr(10) + '    raw')}",
+    f"chunks = {ENCODED}\nmap(len, [])",
+    {"splits": OLD["splits"] + "\ntrain_rows = train_rows.select(range(3))"},
+    {"splits": OLD["splits"] + "\nmore = chunks['test']\ntargs.do_eval = True"},
 )
-def test_verify_catches(spoilt, promise):
-    check_caught(pair_encoding, promise, **spoilt)
-
-
-@pytest.mark.parametrize(
-    "filled",
-    [
-        {"mapping": f"tokens = chunks = {TO_TOKENS}"},
-        {"mapping": f"chunks = {TO_TOKENS.replace('(raw', '(' + chr(10) + '    raw')}"},
-        {"mapping": f"chunks = {TO_TOKENS}\nmap(len, [])"},
-        {"splits": OLD["splits"] + "\ntrain_rows = train_rows.select(range(3))"},
-        {"load": "targs.do_eval = True\n" + FINISHED["load"]},
-    ],
-)
-def test_verify_accepts(filled):
-    check_accepted(pair_encoding, **filled)
-
-
-def test_a_helpers_own_name_is_not_the_mapped_data():
-    mapping = dedent(
-        """
-        def cut(rows):
-            tokens = rows["text"]
-            return {"text": [tokens for tokens in tokens]}
-
-        tokens = raw.map(tokenizer)
-        chunks = tokens.map(cut)
-        """
-    )
-    text, _ = apply(render(OLD, {"mapping": mapping}), pair_encoding)
-    assert (
-        "    chunks = encode_datasets(raw, encode_pair, tokenizer, model, dargs, targs)\n" in text
-    )

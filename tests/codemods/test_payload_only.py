@@ -5,104 +5,64 @@ from __future__ import annotations
 import pytest
 
 from codemods import payload_only
-from tests.codemods.helpers import (
-    BASES,
-    OLD,
-    PAYLOAD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_noop,
-    check_refused,
-    render,
-)
+from tests.codemods.helpers import OLD, PAYLOAD, Tables, apply, render
+
+of = Tables(payload_only, "end")
+
+test_record = of.records("main")
+test_verify_accepts = of.accepts(OLD["end"])
 
 
-@pytest.mark.parametrize("base", BASES)
-def test_noop(base):
-    check_noop(payload_only, base=BASES[base])
+def test_nothing_changes():
+    of.transformed({"end": (OLD["end"], OLD["end"])})
 
 
-@pytest.mark.parametrize("base", BASES)
-def test_the_payload_stands_before_main(base):
-    _, patch = apply(render(BASES[base]), payload_only)
-    assert patch.graft_before.name.value == "main"
+def placed(text: str) -> str:
+    return apply(text, payload_only)[1].graft_before.name
 
 
 def test_main_by_another_name_and_not_the_last_function():
-    text = render(OLD).replace("main()", "train()") + "\n\ndef main():\n    train()\n"
-    _, patch = apply(text, payload_only)
-    assert patch.graft_before.name.value == "train"
-
-
-SPLIT = "Upstream may have split main(); the edits need re-anchoring"
-MAKES = "return Trainer(model)"
-REFUSED = {
-    "no parser": (
-        {"parse": "margs = dargs = targs = None"},
-        "found no call of transformers.HfArgumentParser",
-        (),
-        "",
-    ),
-    "two parsers": (
-        {"parse": OLD["parse"] + "\nmore = HfArgumentParser((ModelOptions, DataOptions))"},
-        "found 2 places, expected one: call of transformers.HfArgumentParser",
-        (OLD["parse"].splitlines()[0], "more = HfArgumentParser((ModelOptions, DataOptions))"),
-        "",
-    ),
-    "no Trainer": (
-        {"trainer": "trainer = None"},
-        "found no call of transformers.Trainer",
-        (),
-        "",
-    ),
-    "made elsewhere": (
-        {"helper": f"def make(model):\n    {MAKES}", "trainer": "trainer = make(model)"},
-        "one function that both parses the arguments and makes the Trainer",
-        (OLD["parse"].splitlines()[0], MAKES),
-        SPLIT,
-    ),
-    "made in the module": (
-        {"helper": "trainer = Trainer(None)", "trainer": "pass"},
-        "one function that both parses the arguments and makes the Trainer",
-        (OLD["parse"].splitlines()[0], "trainer = Trainer(None)"),
-        SPLIT,
-    ),
-}
-
-
-@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest, hint):
-    check_refused(payload_only, looked_for, nearest=nearest, hint=hint, **filled)
-
-
-def test_all_in_a_method_is_refused():
-    text = render(OLD).replace("def main():", "def make():").splitlines()
-    start = text.index("def make():")
-    inside = ["    " + n if n else n for n in text[start:]]
-    lines = [*text[:start], "class Job:", *inside]
-    slots = {"helper": "\n".join(lines)}
-    with pytest.raises(Exception, match="one function that both parses the arguments"):
-        apply(slots["helper"].replace("    if __name__", "if __name__"), payload_only)
-
-
-CAUGHT = {
-    name: (PAYLOAD.replace(f"def {name}(", f"def other_{name}("), f"the series says what {name} is")
-    for name in ("encode_prompt", "stop_ids", "lead_ids", "encode_pair")
-}
-
-
-@pytest.mark.parametrize(("payload", "promise"), CAUGHT.values(), ids=CAUGHT)
-def test_verify_catches(payload, promise):
-    check_caught(payload_only, promise, payload=payload)
-
-
-def test_verify_wants_a_function_of_the_module():
-    payload = PAYLOAD.replace("def encode_prompt", "class Inside:\n    def encode_prompt").replace(
-        "encode_prompt():\n    pass", "encode_prompt():\n        pass"
+    assert (
+        placed(render(OLD).replace("main()", "train()") + "\n\ndef main():\n    train()\n")
+        == "train"
     )
-    check_caught(payload_only, "the series says what encode_prompt is", payload=payload)
 
 
-def test_verify_accepts():
-    check_accepted(payload_only)
+MAKE = "def make(model):\n    return Trainer(model)"
+MADE = "trainer = make(model)"
+
+
+def test_main_calls_what_makes_the_trainer():
+    assert placed(render(OLD, {"helper": MAKE, "trainer": MADE})) == "main"
+
+
+def test_what_is_called_from_two_functions_is_main_itself():
+    helper = f"{MAKE}\n\ndef other():\n    make(None)"
+    assert placed(render(OLD, {"helper": helper, "trainer": MADE})) == "make"
+
+
+REFUSED = {
+    "no Trainer": ("found no call of transformers.Trainer", "", "trainer = None"),
+    "made in the module": (
+        "the Trainer to be made in a function",
+        "trainer = Trainer(None)",
+        {"helper": "trainer = Trainer(None)", "trainer": "pass"},
+    ),
+    "made in a method": (
+        "the Trainer to be made in a function",
+        "self.trainer = Trainer(None)",
+        {
+            "helper": "class Job:\n    def make(self):\n        self.trainer = Trainer(None)",
+            "trainer": "trainer = Job().trainer",
+        },
+    ),
+}
+test_refused = of.refuses(REFUSED, slot="trainer")
+
+
+@pytest.mark.parametrize("name", ["encode_prompt", "stop_ids", "lead_ids", "encode_pair"])
+def test_verify_catches(name):
+    promise = f"the series says what {name} is"
+    of.caught(promise, payload=PAYLOAD.replace(f"def {name}(", "def other("))
+    inside = PAYLOAD.replace(f"def {name}(", f"class Inside:\n  def {name}(")
+    of.caught(promise, payload=inside)

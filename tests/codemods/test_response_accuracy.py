@@ -5,274 +5,185 @@ from __future__ import annotations
 import pytest
 
 from codemods import response_accuracy
-from tests.codemods.helpers import (
-    BASES,
-    OLD,
-    apply,
-    check_accepted,
-    check_caught,
-    check_refused,
-    check_transformed,
-    check_unverified,
-    render,
+from tests.codemods.helpers import BASES, FINISHED, NEW, OLD, Tables, apply, dedent, render
+
+of = Tables(response_accuracy, "metric")
+
+LOAD = 'metric = evaluate.load("accuracy")'
+SCORE = "def score(pair):\n    return metric.compute(predictions=pair[0], references=pair[1])"
+REST = "model=model, train_dataset=train_rows, eval_dataset=eval_rows"
+THEIRS = ("compute_metrics", "preprocess_logits_for_metrics")
+
+
+def served(metric: str, left: str = "", **more) -> tuple:
+    """What is there for the metrics alone, and what of it is left."""
+    return metric, left, more
+
+
+BEST = "def best(logits, labels):\n    return logits.argmax(-1)"
+BLOCK = f"{LOAD}\n\n{SCORE}"
+WHAT_SERVED_ONLY_THE_METRICS_GOES = {
+    "as it is": served(BLOCK),
+    "with comments": served(f"# How good?\n{LOAD}  # of tokens\n{SCORE}"),
+    "under another name of the library": served(
+        BLOCK.replace("evaluate.", "judge."),
+        imports=OLD["imports"] + "\nimport evaluate as judge",
+    ),
+    "from a function": served(
+        BLOCK.replace("evaluate.load", "fetch"),
+        imports=OLD["imports"] + "\nfrom evaluate import load as fetch",
+    ),
+    "the data library's": served(BLOCK.replace("evaluate.load", "load_metric")),
+    "any metric, with options": served(BLOCK.replace('"accuracy"', "margs.metric, cache_dir=None")),
+    "several": served(f'rest = evaluate.load("bleu")\n{LOAD}\n{SCORE} + rest.compute()'),
+    "computed any way": served(f"{LOAD}\nscore = lambda pair: metric.compute(*pair, weights=None)"),
+    "imported there": served(f"import evaluate\n{BLOCK}"),
+    "on a condition": served(
+        f"if targs.do_eval:\n    {LOAD}\n    {SCORE.replace(chr(10), chr(10) + '    ')}"
+    ),
+    "with a message": served(f"{BLOCK}\nlogger.info(f'scored by {{metric}}')"),
+    "with a check": served(
+        f"{LOAD}\nif metric is None:\n    raise ValueError('no metric')\n{SCORE}"
+    ),
+    "no function": served("score = None"),
+    "what else it does stays": served(f"{BLOCK}\nprint('ready')", "print('ready')"),
+    "what else it is read by keeps it": served(
+        "size = 3\nbest = lambda logits, labels: logits[size]\ntrain_rows = train_rows[size]",
+        "size = 3\ntrain_rows = train_rows[size]",
+    ),
+}
+test_what_served_only_the_metrics_goes = of.transforms(
+    WHAT_SERVED_ONLY_THE_METRICS_GOES,
+    also=lambda base: {
+        "trainer": (
+            f"trainer = Trainer({REST}, compute_metrics=score, preprocess_logits_for_metrics=best)",
+            f"trainer = Trainer({REST})",
+        )
+    },
 )
-
-SCORE = """
-def score(pair):
-    return metric.compute(predictions=pair[0], references=pair[1])
-"""
-OTHER = OLD["imports"].replace("import evaluate\n", "")
-
-TRANSFORMED = {
-    "the name alone": (
-        "import evaluate",
-        'metric = evaluate.load("accuracy")',
-        "metric = ResponseAccuracy()",
+MODULE = {
+    "helper": (
+        f"{BEST}\n\n\ndef helper(rows):\n    return rows",
+        "def helper(rows):\n    return rows",
+    )
+}
+GIVEN = {
+    "by keyword": ("trainer = Trainer(REST, compute_metrics=score)", "trainer = Trainer(REST)"),
+    "neither": ("trainer = Trainer(REST)",) * 2,
+    "on a condition": (
+        "trainer = Trainer(\n    REST,\n    # Scored.\n    compute_metrics=score if dargs else None,\n)",
+        "trainer = Trainer(\n    REST,\n)",
     ),
-    "other quotes, a comment": (
-        "import evaluate",
-        "metric = evaluate.load('accuracy')  # from the hub",
-        "metric = ResponseAccuracy()  # from the hub",
+    "in a dict": (
+        'rest = {"args": targs, "compute_metrics": score}\ntrainer = Trainer(REST, **rest)',
+        'rest = {"args": targs}\ntrainer = Trainer(REST, **rest)',
     ),
-    "with a cache": (
-        "import evaluate",
-        'metric = evaluate.load("accuracy", cache_dir=margs.config_name)',
-        "metric = ResponseAccuracy()",
+    "in a dict of its own": (
+        'rest = {"compute_metrics": score}\ntrainer = Trainer(REST, **rest)',
+        "rest = {}\ntrainer = Trainer(REST, **rest)",
     ),
-    "over several lines": (
-        "import evaluate",
-        'metric = evaluate.load(\n    "accuracy",  # of tokens\n    cache_dir=None,\n)',
-        "metric = ResponseAccuracy()",
+    "in a call of dict": (
+        "trainer = Trainer(**dict(REST, compute_metrics=score, args=targs))",
+        "trainer = Trainer(**dict(REST, args=targs))",
     ),
-    "by keyword": (
-        "import evaluate",
-        "metric = evaluate.load(path='accuracy')",
-        "metric = ResponseAccuracy()",
+    "in a dict that is filled": (
+        "rest = {}\nrest['compute_metrics'] = score\ntrainer = Trainer(REST, **rest)",
+        "rest = {}\ntrainer = Trainer(REST, **rest)",
     ),
-    "annotated": (
-        "import evaluate",
-        'metric: Metric = evaluate.load("accuracy")',
-        "metric: Metric = ResponseAccuracy()",
+    "in a dict that is filled on a condition": (
+        "rest = {}\nif targs.do_eval:\n    rest['compute_metrics'] = score\n    rest['args'] = targs\n"
+        "trainer = Trainer(REST, **rest)",
+        "rest = {}\nif targs.do_eval:\n    rest['args'] = targs\ntrainer = Trainer(REST, **rest)",
     ),
-    "the library by another name": (
-        "import evaluate as judge",
-        'metric = judge.load("accuracy")',
-        "metric = ResponseAccuracy()",
-    ),
-    "the function imported": (
-        "from evaluate import load",
-        'metric = load("accuracy")',
-        "metric = ResponseAccuracy()",
-    ),
-    "the function by another name": (
-        "from evaluate import load as fetch",
-        'metric = fetch("accuracy")',
-        "metric = ResponseAccuracy()",
-    ),
-    "another load beside it": (
-        "import evaluate",
-        'metric = evaluate.load("accuracy")\nstate = torch.load("state")',
-        'metric = ResponseAccuracy()\nstate = torch.load("state")',
+    "in a dict that is updated": (
+        "rest = {}\nrest.update(compute_metrics=score, args=targs)\ntrainer = Trainer(REST, **rest)",
+        "rest = {}\nrest.update(args=targs)\ntrainer = Trainer(REST, **rest)",
     ),
 }
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["lf", "crlf"])
-@pytest.mark.parametrize(("imports", "before", "after"), TRANSFORMED.values(), ids=TRANSFORMED)
-def test_transformed(imports, before, after, newline):
-    imports = f"{imports}\n{OTHER}"
-    check_transformed(
-        response_accuracy,
-        before + "\n" + SCORE,
-        after + "\n" + SCORE,
-        slot="metric",
-        also={"imports": (imports, imports)},
-        newline=newline,
-    )
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("row", GIVEN.values(), ids=GIVEN)
+def test_the_trainer_gets_no_function(row, base):
+    before, after = (n.replace("REST", REST) for n in row)
+    metric = (BLOCK, "") if "score" in before else ("", "")
+    rows = {"trainer": (before, after), "metric": metric}
+    of.transformed(rows, BASES[base])
 
 
 @pytest.mark.parametrize("base", BASES)
 def test_upstreams_shapes(base):
-    before = BASES[base]["metric"]
-    call = next(n for n in before.splitlines() if "evaluate.load" in n).split(" = ")[1]
-    check_transformed(
-        response_accuracy,
-        before,
-        before.replace(call, "ResponseAccuracy()"),
-        slot="metric",
-        base=BASES[base],
-    )
+    before = BASES[base]["trainer"]
+    after = "\n".join(n for n in before.splitlines() if not n.strip().startswith(THEIRS))
+    rows = {"trainer": (before, after), "metric": (BASES[base]["metric"], ""), **MODULE}
+    of.transformed(rows, BASES[base])
 
 
-def test_imported_where_it_is_used():
-    check_transformed(
-        response_accuracy,
-        f'import evaluate\nmetric = evaluate.load("accuracy")\n{SCORE}',
-        f"import evaluate\nmetric = ResponseAccuracy()\n{SCORE}",
-        slot="metric",
-        also={"imports": (OTHER, OTHER)},
-    )
+def test_the_trainer_is_made_in_a_function_with_its_metrics():
+    made = "trainer = make(model, tokenizer, margs, dargs, targs, train_rows, eval_rows)"
+    helper = dedent("""
+    def make(model, tokenizer, margs, dargs, targs, a, b):
+        LOAD
+        SCORE
+        return Trainer(model, targs, train_dataset=a, eval_dataset=bMORE)
+    """)
+    before = helper.replace("LOAD", LOAD).replace("SCORE", SCORE.replace("\n", "\n    "))
+    after = helper.replace("    LOAD\n    SCORE\n", "").replace("MORE", "")
+    rows = {
+        "helper": (before.replace("MORE", ", compute_metrics=score"), after),
+        "trainer": (made, made),
+        "metric": ("", ""),
+    }
+    of.transformed(rows)
 
 
-def test_the_record():
-    _, patch = apply(render(OLD), response_accuracy)
-    assert [(c.kind, c.where, c.code) for c in patch.changes] == [
-        ("changed", "main", "ResponseAccuracy()")
+REMOVED = ("removed", "main", "")
+DROPPED = [("changed", "main", "")] * 2
+test_record = of.records(
+    None, old=[*DROPPED, REMOVED, ("removed", "main.score", "")], new=[*DROPPED, REMOVED]
+)
+
+
+def test_the_record_says_why():
+    _, patch = apply(render(NEW), response_accuracy)
+    assert [c.what for c in patch.changes] == [
+        *(f"no {n}: accuracy over response tokens is the Trainer's own" for n in THEIRS),
+        "it served upstream's metrics only",
     ]
-    assert patch.graft_before is None
 
 
-HINT = "It gives the accuracy metric"
-COMPUTE = "return metric.compute(predictions=pair[0], references=pair[1])"
-REFUSED = {
-    "already done": (
-        {"metric": f"metric = ResponseAccuracy()\n{SCORE}"},
-        "found no call of evaluate.load",
-        (COMPUTE,),
-        HINT,
+NONE = "no metric is loaded from the hub"
+VERIFY_REFUSES = {
+    "used otherwise": (NONE, f"{BLOCK}\nprint(metric.description)\ntrain_rows = metric"),
+    "never given to the Trainer": (NONE, f'{BLOCK}\nrest = evaluate.load("bleu")'),
+    "handed to the function that makes the Trainer": (
+        NONE,
+        {
+            "helper": "def make(model, tokenizer, margs, dargs, targs, a, b, score):\n"
+            "    return Trainer(model, train_dataset=a, eval_dataset=b, compute_metrics=score)",
+            "trainer": "trainer = make(\n"
+            "    model, tokenizer, margs, dargs, targs, train_rows, eval_rows, score)",
+        },
     ),
-    "no metric": ({"metric": "score = None"}, "found no call of evaluate.load", (), HINT),
-    "the library is not imported": (
-        {"imports": OTHER},
-        "found no call of evaluate.load",
-        ('metric = evaluate.load("accuracy")', COMPUTE),
-        HINT,
-    ),
-    "another library's": (
-        {"imports": f"from metrics import evaluate\n{OTHER}"},
-        "found no call of evaluate.load",
-        ('metric = evaluate.load("accuracy")', COMPUTE),
-        HINT,
+}
+test_verify_refuses = of.unverifies(VERIFY_REFUSES)
+
+OWN = "the Trainer computes its metrics itself"
+RIGHT = FINISHED["trainer"]
+VERIFY_CATCHES = {
+    "upstream's": (NONE, {"metric": OLD["metric"]}),
+    "under another name": (
+        NONE,
+        {"metric": 'from evaluate import load as l\nrest = l("bleu")'},
     ),
     "the data library's": (
-        {"metric": f'metric = datasets.load_metric("accuracy")\n{SCORE}'},
-        "found no call of evaluate.load",
-        (COMPUTE,),
-        HINT,
+        NONE,
+        {"metric": "import datasets\nmetric = datasets.load_metric('accuracy')"},
     ),
-    "another metric": (
-        {"metric": f'metric = evaluate.load("bleu")\n{SCORE}'},
-        'evaluate.load to be given "accuracy"',
-        ('metric = evaluate.load("bleu")',),
-        "",
-    ),
-    "a metric by name": (
-        {"metric": f"metric = evaluate.load(margs.metric)\n{SCORE}"},
-        'evaluate.load to be given "accuracy"',
-        ("metric = evaluate.load(margs.metric)",),
-        "",
-    ),
-    "a metric in bytes": (
-        {"metric": f"metric = evaluate.load(b'accuracy')\n{SCORE}"},
-        'evaluate.load to be given "accuracy"',
-        ("metric = evaluate.load(b'accuracy')",),
-        "",
-    ),
-    "a metric put together": (
-        {"metric": f"metric = evaluate.load('accu' 'racy')\n{SCORE}"},
-        'evaluate.load to be given "accuracy"',
-        ("metric = evaluate.load('accu' 'racy')",),
-        "",
-    ),
-    "nothing": (
-        {"metric": f"metric = evaluate.load()\n{SCORE}"},
-        'evaluate.load to be given "accuracy"',
-        ("metric = evaluate.load()",),
-        "",
-    ),
-    "two metrics": (
-        {"metric": f'metric = evaluate.load("accuracy")\nmore = evaluate.load("bleu")\n{SCORE}'},
-        "found 2 places, expected one: call of evaluate.load",
-        ('metric = evaluate.load("accuracy")', 'more = evaluate.load("bleu")'),
-        HINT,
-    ),
+    "several at once": (NONE, {"metric": "metric = evaluate.combine(['accuracy'])"}),
+    "a function": (OWN, f"{RIGHT[:-1]}    compute_metrics=score,\n)"),
+    "none, said so": (OWN, f"{RIGHT[:-1]}    preprocess_logits_for_metrics=None,\n)"),
+    "in a dict": (OWN, f"rest = dict(compute_metrics=score)\n{RIGHT[:-1]}    **rest,\n)"),
 }
-
-
-@pytest.mark.parametrize(("filled", "looked_for", "nearest", "hint"), REFUSED.values(), ids=REFUSED)
-def test_refused(filled, looked_for, nearest, hint):
-    check_refused(response_accuracy, looked_for, nearest=nearest, hint=hint, **filled)
-
-
-UNVERIFIED = {
-    "bound to no name": (
-        'metrics = {"all": evaluate.load("accuracy")}\n'
-        "def score(pair):\n"
-        '    return metrics["all"].compute(predictions=pair[0], references=pair[1])',
-        "the metric is computed",
-    ),
-    "never computed": (
-        'metric = evaluate.load("accuracy")\nscore = None',
-        "the metric is computed",
-    ),
-    "computed by position": (
-        'metric = evaluate.load("accuracy")\n'
-        "def score(pair):\n    return metric.compute(pair[0], pair[1])",
-        "the metric gets predictions and references",
-    ),
-    "computed with weights": (
-        'metric = evaluate.load("accuracy")\ndef score(pair):\n'
-        "    return metric.compute(predictions=pair[0], references=pair[1], sample_weight=None)",
-        "the metric gets predictions and references",
-    ),
-}
-
-
-@pytest.mark.parametrize(("metric", "promise"), UNVERIFIED.values(), ids=UNVERIFIED)
-def test_verify_refuses_what_apply_let_pass(metric, promise):
-    check_unverified(response_accuracy, promise, metric=metric)
-
-
-RIGHT = f"metric = ResponseAccuracy()\n{SCORE}"
-CAUGHT = {
-    "upstream's": (OLD["metric"], "ResponseAccuracy is called once in main()"),
-    "made twice": (
-        RIGHT + "\nmore = ResponseAccuracy()",
-        "ResponseAccuracy is called once in main()",
-    ),
-    "one more from the hub": (
-        RIGHT + '\nmore = evaluate.load("bleu")',
-        "no metric is loaded from the hub",
-    ),
-    "another is computed": (
-        'metric = ResponseAccuracy()\nmore = get("accuracy")\n' + SCORE.replace("metric", "more"),
-        "the metric is computed",
-    ),
-    "not bound": ("ResponseAccuracy()\n" + SCORE, "the metric is computed"),
-    "made at each call": (SCORE.replace("metric", "ResponseAccuracy()"), "the metric is computed"),
-    "references are missing": (
-        RIGHT.replace(", references=pair[1]", ""),
-        "the metric gets predictions and references",
-    ),
-    "other words": (
-        RIGHT.replace("references", "labels"),
-        "the metric gets predictions and references",
-    ),
-    "unpacked": (
-        "metric = ResponseAccuracy()\ndef score(pair):\n    return metric.compute(**pair)",
-        "the metric gets predictions and references",
-    ),
-    "imported from the hub's library": (
-        RIGHT + '\nfrom evaluate import load\nmore = load("bleu")',
-        "no metric is loaded from the hub",
-    ),
-}
-
-
-@pytest.mark.parametrize(
-    ("spoilt", "promise"),
-    [
-        pytest.param(
-            *v,
-            id=k,
-        )
-        for k, v in CAUGHT.items()
-    ],
-)
-def test_verify_catches(spoilt, promise):
-    check_caught(response_accuracy, promise, metric=spoilt)
-
-
-@pytest.mark.parametrize("metric", [RIGHT, RIGHT.replace("metric", "right"), RIGHT + SCORE])
-def test_verify_accepts(metric):
-    check_accepted(response_accuracy, metric=metric)
+test_verify_catches = of.catches(VERIFY_CATCHES, slot="trainer")
+test_verify_accepts = of.accepts("", SCORE)

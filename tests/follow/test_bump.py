@@ -11,7 +11,7 @@ import pytest
 
 from tests.checkouts import LOCKS, Checkout
 
-GONE = (("resize_token_embeddings", "grow_embeddings"),)
+GONE = (("AutoModelForCausalLM.from_", "AutoModelForCausalLM.made_"),)
 NEW_ARGUMENT = (
     "    dataset_config_name: str | None",
     '    shuffle_lines: bool = field(default=False, metadata={"help": "Mix."})\n'
@@ -72,6 +72,10 @@ def test_a_new_release_is_one_commit_of_lock_and_sheet(here: Checkout) -> None:
         assert f"  {word} {commit}\n" in message
     assert "arguments upstream added: 2 (dtype, shuffle_lines)" in message
     assert "arguments upstream removed: 1 (torch_dtype)" in message
+    assert "  what upstream's script does otherwise:\n  - " in message
+    told_of = "AutoModelForCausalLM.from_pretrained: gets dtype, no longer torch_dtype"
+    assert f"  - {told_of}" in message
+    assert f"upstream   {told_of}\n" in told
     assert "11 → 11" in message or "places of upstream changed: " in message
     script = (here.root / "generated" / "run_clm_lora_second.py").read_text(encoding="utf-8")
     assert "shuffle_lines" in script

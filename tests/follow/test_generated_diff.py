@@ -76,7 +76,8 @@ def test_a_series_comes(here: Checkout) -> None:
 
 def test_what_refuses_is_told_whichever_side(here: Checkout) -> None:
     file = here.root / "codemods" / "lora.py"
-    file.write_text(file.read_text("utf-8").replace("resize_token_embeddings", "no_such_method"))
+    refuses = "\n\ndef apply(patch):\n    raise patch.refuse('what is not there', [])\n"
+    file.write_text(file.read_text("utf-8") + refuses)
     here.commit("Broken")
     told, into = compare(here, "start", code=1)
     assert "**see below**" in told

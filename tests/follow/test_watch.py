@@ -93,6 +93,11 @@ def test_from_release_to_release(here: Checkout) -> None:
     assert pull.startswith("# Bump upstream to v5.1.0\n")
     assert "- `run_clm_lora_second.py`: v4.46.0 → v5.1.0\n" in pull
     assert "- `run_clm_lora.py` stays at v4.46.0: its users are there\n" in pull
+    assert "Beside v4.46.0, upstream's script now:\n\n```text\n" in pull
+    assert (
+        "AutoModelForCausalLM.from_pretrained: gets dtype, no longer low_cpu_mem_usage, torch_dtype"
+        in pull
+    )
     assert "| v4.54.0 | regenerates | regenerates |" in pull
     assert issue == ""
     here.release("v5.2.0", *GONE)

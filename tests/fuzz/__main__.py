@@ -1,6 +1,6 @@
 """``python -m tests.fuzz --examples 10000``: drift nobody has seen yet, by the thousand.
 
-Every example mutates one script and runs the series on it. The tool must work, as the oracle sees
+Every example mutates one script and runs the series on it. The tool must work, as the judge sees
 it, or refuse; a wrong script or a crash ends up in ``--out`` and makes the exit status 1.
 """
 
@@ -12,6 +12,7 @@ import concurrent.futures
 import itertools
 import json
 import multiprocessing
+import re
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from tests.fuzz import mutations, run
 from tests.fuzz.sources import miniature
@@ -126,22 +128,30 @@ def _keep(folder: Path, texts: dict[str, str], row: tuple, series: str) -> None:
 
 def _tables(console: Console, rows: list[tuple]) -> None:
     totals = collections.Counter(r[-1].kind for r in rows)
-    table = Table("outcome", "examples", "share", title="What came of it")
-    for kind in run.OUTCOMES:
-        table.add_row(kind, str(totals[kind]), f"{totals[kind] / max(len(rows), 1):.1%}")
+    shares = (f"{k} {totals[k]} ({totals[k] / max(len(rows), 1):.1%})" for k in run.OUTCOMES)
+    console.print(", ".join(shares), highlight=False)
+    causes = collections.Counter(_cause(r[-1]) for r in rows if r[-1].kind == "refused")
+    table = Table("times", "refused because no patch found", box=None, title="Refusals by cause")
+    for cause, count in causes.most_common(40):
+        table.add_row(str(count), Text(cause))
     console.print(table)
-    table = Table(
-        "mutation, alone", "keeps behaviour", *run.OUTCOMES, "refused by", title="By mutation"
-    )
+    table = Table("mutation, alone", *run.OUTCOMES, "by", box=None, title="By kind of mutation")
     alone = sorted((r for r in rows if len(r[2]) == 1), key=lambda r: r[2][0][0])
     for name, group in itertools.groupby(alone, key=lambda r: r[2][0][0]):
-        group = list(group)
-        counts = collections.Counter(r[-1].kind for r in group)
-        by = collections.Counter(r[-1].patch or "-" for r in group if r[-1].kind == "refused")
-        keeps = "yes" if mutations.MUTATIONS[name].preserving else "no"
-        who = ", ".join(f"{p} {n}" for p, n in by.most_common(3))
-        table.add_row(name, keeps, *(str(counts[k] or "") for k in run.OUTCOMES), who)
+        found = [r[-1] for r in group]
+        counts = collections.Counter(o.kind for o in found)
+        by = dict.fromkeys(o.patch or "the whole" for o in found if o.kind == "refused")
+        table.add_row(name, *(str(counts[k] or "") for k in run.OUTCOMES), ", ".join(by))
     console.print(table)
+
+
+def _cause(outcome: run.Outcome) -> str:
+    """Why it refused, without the script's own names and lines."""
+    told = outcome.reason.partition("; nearest")[0]
+    told = re.split(r"(?:does|do) not apply: ", told, maxsplit=1)[-1]
+    plain = re.sub(r"'[^']*'|\(.*?\)", "…", told)
+    first, *more = outcome.patch.split(", ")
+    return f"{first or 'the whole'}{f' and {len(more)} more' if more else ''}: {plain}"
 
 
 if __name__ == "__main__":

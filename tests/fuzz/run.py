@@ -1,4 +1,4 @@
-"""One example: mutate a text, run the tool on it, let the oracle judge."""
+"""One example: mutate a text, run the tool on it, let the judge look at it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from random import Random
 
 from codemods.engine.refusal import Refusal
 from tests.fuzz import mutations
-from tests.fuzz.oracle import Judge
+from tests.fuzz.judge import Judge
 from tools.errors import UserError
 from tools.regenerate import series as all_series
 from tools.regenerate.transform import transform
@@ -36,13 +36,13 @@ def upstream_of(text: str) -> Upstream:
 
 
 def outcome(text: str, name: str = "chatglm") -> Outcome:
-    """What the tool makes of a script, and what the oracle thinks of it, in one series."""
+    """What the tool makes of a script, and what the judge thinks of it, in one series."""
     try:
         generated = transform(upstream_of(text), series(name)).text
     except Refusal as refusal:
         if not refusal.looked_for or any(c.line < 1 for c in refusal.nearest or ()):
             return Outcome("wrong", f"a refusal without what it looked for: {refusal}")
-        return Outcome("refused", str(refusal), refusal.patch)
+        return Outcome("refused", str(refusal), ", ".join(refusal.patches))
     except (Exception, RecursionError):
         return Outcome("crashed", traceback.format_exc(limit=-6))
     return verdict(text, generated, name)

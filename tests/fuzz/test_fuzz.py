@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from tests import genuine
 from tests.fuzz import mutations, run
-from tests.fuzz.oracle import SCENARIOS, Judge
+from tests.fuzz.judge import Judge
 from tests.fuzz.sources import few, miniature
+from tools.follow.behaviour.scenarios import SCENARIOS
 
 SLOW = settings(
     derandomize=True,

@@ -10,6 +10,7 @@ Which release: the newest vX.Y.Z of the repository, or TO, which may be any ref.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from codemods.engine.refusal import Refusal
 from codemods.engine.script import Script
 from tools.errors import UserError
 from tools.follow import checkout
+from tools.follow.behaviour.changes import changes
 from tools.regenerate import outputs, series
 from tools.regenerate.series import ROOT, Series
 from tools.regenerate.transform import Result, shown_repo, transform
@@ -71,6 +73,9 @@ def run(repo: str, name: str | None, out: Path, to: str | None, accept_moved: bo
         moved = [
             Move(o, k, _before(repo, o, k), r) for (o, k), r in zip(moves, results, strict=True)
         ]
+        olds = [move.old.upstream for move in moved if move.old]
+        for line in dict.fromkeys(line for old in olds for line in deeds(old.text, found.text)):
+            print(f"upstream   {line}", flush=True)
         commit = _write(out, moved)
     print(f"committed  {commit[:12]} {subject(moved)}")
     return 0
@@ -245,7 +250,15 @@ def summary(move: Move) -> list[str]:
         f"places of upstream changed: {old.lines_changed} → {new.lines_changed}",
         f"arguments upstream added: {len(gained)}{_listed(gained)}",
         f"arguments upstream removed: {len(lost)}{_listed(lost)}",
+        "what upstream's script does otherwise:",
+        *(f"- {line}" for line in deeds(old.upstream.text, up.text)),
     ]
+
+
+@functools.cache
+def deeds(old: str, new: str) -> tuple[str, ...]:
+    """What upstream's new text does and the old did not; says so where that is nothing."""
+    return tuple(changes(old, new)) or ("does as before, as far as stand-ins can tell",)
 
 
 def _lines(result: Result) -> int:

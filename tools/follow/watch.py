@@ -35,7 +35,7 @@ def run(repo: str, out: Path, into: Path) -> int:
     target, refused = decide(swept, releases, [s for s, _ in locks])
     into.mkdir(parents=True, exist_ok=True)
     shown = upstream.address(repo).shown
-    text = pull_request(target, swept, locks, shown) if target else ""
+    text = pull_request(target, swept, locks, shown, _deeds(repo, target, locks)) if target else ""
     _write(into / "pull-request.md", text)
     _write(into / "issue.md", issue(refused, swept, shown) if refused else "")
     _write(into / "outputs", f"bump={target}\nissue={refused}\n")
@@ -95,7 +95,26 @@ def _cell(outcome: Outcome) -> str:
     return f"**refused**: {', '.join(who)}"
 
 
-def pull_request(target: str, swept: Swept, locks: list[tuple[Series, dict]], repo: str) -> str:
+def _deeds(repo: str, target: str, locks: list[tuple[Series, dict]]) -> list[str]:
+    """Paragraphs: what upstream's script at ``target`` does and those at the locks did not."""
+    new, parts = upstream.fetch(repo, target).text, []
+    following = {k["upstream"]["commit"]: k["upstream"]["ref"] for s, k in locks if not s.kept}
+    for commit, ref in following.items():
+        try:
+            lines = bump.deeds(upstream.fetch(repo, commit).text, new)
+        except UserError:
+            continue  # no longer to be had: the sheet's diff is all there is
+        parts += [
+            f"\nBeside {ref}, upstream's script now:\n",
+            markdown.fence("text", "\n".join(lines)),
+        ]
+    return parts
+
+
+def pull_request(
+    target: str, swept: Swept, locks: list[tuple[Series, dict]], repo: str, deeds: list[str]
+) -> str:
+    """The text of the pull request; ``deeds`` are the paragraphs of what changed."""
     moved = [
         f"- `{s.script}`: {lock['upstream']['ref']} → {target}" for s, lock in locks if not s.kept
     ]
@@ -110,6 +129,7 @@ def pull_request(target: str, swept: Swept, locks: list[tuple[Series, dict]], re
         f"Upstream released {release}, and every series that follows it regenerates:\n",
         *moved,
         *kept,
+        *deeds,
         "\nThe review sheet's diff is what to read. The same commit, made by hand: "
         f"`make bump TO={target}`.\n",
         table(swept),

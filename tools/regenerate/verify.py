@@ -22,16 +22,9 @@ def check(before: Script, text: str, series: Series) -> tuple[list[str], list[st
     Raises Refusal, with the patch's name where one is to blame, and upstream's line numbers.
     """
     grafted = {n for e in series.entries for p in e.payload for n in p.names}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # upstream's own business
-            compile(text, "generated", "exec")
-    except SyntaxError as error:
-        raise Refusal(
-            f"verify: the finished script compiles (line {error.lineno}: {error.msg})"
-        ) from None
     script = Script(text, grafted)
     try:
+        _compiles(script)
         for entry in series.entries:
             _one(entry, script)
         _names(before.text, text)
@@ -39,6 +32,17 @@ def check(before: Script, text: str, series: Series) -> tuple[list[str], list[st
     except Refusal as error:
         error.nearest = error.nearest and _in_upstream(error.nearest, before.text, text)
         raise
+
+
+def _compiles(script: Script) -> None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # upstream's own business
+            compile(script.tree, "generated", "exec")
+    except SyntaxError as error:
+        raise Refusal(
+            f"verify: the finished script compiles (line {error.lineno}: {error.msg})"
+        ) from None
 
 
 def _one(entry: Entry, script: Script) -> None:
@@ -67,7 +71,8 @@ def _in_upstream(nearest: list[Candidate], before: str, text: str) -> list[Candi
 
 def _names(upstream: str, text: str) -> None:
     """No undefined name that upstream didn't have."""
-    if more := undefined(text) - undefined(upstream):
+    more = undefined(text)
+    if more and (more := more - undefined(upstream)):
         raise Refusal(
             f"verify: the finished script leaves names undefined: {', '.join(sorted(more))}"
         )

@@ -63,6 +63,41 @@ def test_add_entry(before, after):
     check(before, after, syntax.add_entry("x", "1"))
 
 
+GONE = {
+    "f(x=1)": "f()",
+    "f(a, x=1)": "f(a)",
+    "f(x=1, **a)": "f(**a)",
+    "f(a, x=1,)": "f(a,)",
+    "f(\n    a,\n    x=1,  # why\n    b=2,\n)": "f(\n    a,\n    b=2,\n)",
+    "f(\n    a,\n    x=1\n)": "f(\n    a\n)",
+    "f(x)": "f(x)",
+    '{"x": 1}': "{}",
+    '{"a": 2, "x": 1}': '{"a": 2}',
+    '{"x": 1, **a}': "{**a}",
+    '{\n    "a": 2,\n    "x": 1,\n}': '{\n    "a": 2,\n}',
+    "{x: 1}": "{x: 1}",
+}
+
+
+@pytest.mark.parametrize(("before", "after"), GONE.items())
+def test_remove(before, after):
+    kind = syntax.remove_argument if before.startswith("f") else syntax.remove_entry
+    check(before, after, kind("x"))
+
+
+ELEMENTS = {
+    "[a]": "[a, *x]",
+    "(a, b)": "(a, b, *x)",
+    "{a,}": "{a, *x,}",
+    "[\n    a,  # b\n]": "[\n    a, *x,  # b\n]",
+}
+
+
+@pytest.mark.parametrize(("before", "after"), ELEMENTS.items())
+def test_add_element(before, after):
+    check(before, after, syntax.add_element("*x"))
+
+
 BASES = {
     "none": ("class C:\n    a = 1", "class C(X):\n    a = 1"),
     "brackets": ("class C():\n    a = 1", "class C(X):\n    a = 1"),

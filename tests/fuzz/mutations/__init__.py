@@ -15,12 +15,17 @@ from tests.fuzz.mutations import (
     calls,
     classes,
     definitions,
+    endings,
     functions,
     imports,
+    inserted,
     keywords,
     layout,
+    moved,
+    names,
     naming,
     parser,
+    scoring,
     statements,
     unlike,
 )
@@ -40,10 +45,15 @@ THEMES = (
     statements,
     keywords,
     definitions,
+    inserted,
+    scoring,
+    endings,
+    names,
+    moved,
     unlike,
 )
 MUTATIONS: dict[str, Mutation] = {
-    m.name: m for theme in THEMES for m in REGISTERED if m.run.__module__ == theme.__name__
+    m.name: m for theme in THEMES for m in REGISTERED if m.theme == theme.__name__
 }
 assert len(MUTATIONS) == len(REGISTERED), "a name used twice, or a theme that is left out"
 

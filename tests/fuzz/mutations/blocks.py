@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from random import Random
 
-from tests.fuzz.mutations.code import Code, dotted, is_elif
+from tests.fuzz.mutations.code import Code, dotted
 from tests.fuzz.mutations.common import (
     after_parse,
     free,
@@ -83,44 +83,6 @@ def _data_args(code: Code) -> str | None:
     ):
         return None
     return names[1] if "streaming" in code.text else None
-
-
-@mutation(True)
-def negated_if(code: Code, random: Random) -> str | None:
-    found = [
-        s
-        for s in code.statements
-        if isinstance(s, ast.If)
-        and s.orelse
-        and not is_elif(code, s)
-        and not code.code(s).startswith("elif")
-    ]
-    if (s := pick(random, found)) is None:
-        return None
-    (a, b), (c, d) = ((code.span(x[0])[0], code.span(x[-1])[1]) for x in (s.body, s.orelse))
-    one, two = code.bytes[a:b].decode(), code.bytes[c:d].decode()
-    return code.edit(code.replace(s.test, f"not ({code.code(s.test)})"), (a, b, two), (c, d, one))
-
-
-@mutation(True)
-def if_to_ternary(code: Code, random: Random) -> str | None:
-    found = [
-        s
-        for s in code.statements
-        if isinstance(s, ast.If)
-        and len(s.body) == len(s.orelse) == 1
-        and all(isinstance(x, ast.Assign) for x in (s.body[0], s.orelse[0]))
-        and ast.dump(s.body[0].targets[0]) == ast.dump(s.orelse[0].targets[0])
-        and not code.code(s).startswith("elif")
-    ]
-    if (s := pick(random, found)) is None:
-        return None
-    one, two = (code.code(x.value) for x in (s.body[0], s.orelse[0]))
-    return code.edit(
-        code.instead(
-            s, f"{code.code(s.body[0].targets[0])} = ({one}) if {code.code(s.test)} else ({two})"
-        )
-    )
 
 
 @mutation(True)

@@ -117,15 +117,6 @@ def dict_entry_set_later(code: Code, random: Random) -> str | None:
 
 
 @mutation(True)
-def dict_copied(code: Code, random: Random) -> str | None:
-    s = pick(random, _displays(code))
-    if s is None:
-        return None
-    name, old = s.targets[0].id, fresh(code, random, "common_kwargs", "base_kwargs")
-    return code.edit(code.instead(s, f"{old} = {code.code(s.value)}\n{name} = {{**{old}}}"))
-
-
-@mutation(True)
 def positional_trainer(code: Code, random: Random) -> str | None:
     call = pick(
         random, [c for c in code.calls if dotted(c.func).endswith("Trainer") and not c.args]

@@ -7,7 +7,7 @@ import re
 from random import Random
 
 from tests.fuzz.mutations.code import Code
-from tests.fuzz.mutations.common import fresh, keyword_text, mutation, pick, with_keywords
+from tests.fuzz.mutations.common import fresh, mutation, pick
 
 
 def _classes(code: Code) -> list[ast.ClassDef]:
@@ -41,19 +41,6 @@ def future_annotations(code: Code, random: Random) -> str | None:
     if first is None or "__future__" in code.text:
         return None
     return code.edit(code.before(first, "from __future__ import annotations\n"))
-
-
-@mutation(True)
-def field_arguments_reordered(code: Code, random: Random) -> str | None:
-    found = [
-        f.value
-        for f in _fields(code)
-        if isinstance(f.value, ast.Call) and len(f.value.keywords) > 1
-    ]
-    if (call := pick(random, found)) is None:
-        return None
-    texts = [keyword_text(code, k) for k in call.keywords]
-    return code.edit(with_keywords(code, call, texts[::-1]))
 
 
 @mutation(False)
@@ -164,14 +151,6 @@ def field_renamed(code: Code, random: Random) -> str | None:
     if f is None:
         return None
     return re.sub(rf"\b{f.target.id}\b", fresh(code, random, "renamed_argument"), code.text)
-
-
-@mutation(True)
-def class_docstring_dropped(code: Code, random: Random) -> str | None:
-    found = [
-        c.body[0] for c in _classes(code) if isinstance(c.body[0], ast.Expr) and len(c.body) > 1
-    ]
-    return code.edit(code.replace(s, '"""Arguments."""')) if (s := pick(random, found)) else None
 
 
 @mutation(True)

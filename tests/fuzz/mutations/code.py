@@ -123,7 +123,8 @@ class Code:
 
     def named(self, code: str) -> str:
         """``code`` with those names in the place of the best-known ones."""
-        return re.sub(r"\b[a-z_]+\b", lambda m: self.roles.get(m[0], m[0]), code)
+        word = r"(?<![.\w\"'<])[a-z_]+\b(?!=[^=]|[\"'])"  # no attribute, keyword or string
+        return re.sub(word, lambda m: self.roles.get(m[0], m[0]), code)
 
     @cached_property
     def blocks(self) -> list[list[ast.stmt]]:
@@ -215,3 +216,7 @@ def dotted(node: ast.AST) -> str:
 
 def reads(node: ast.AST) -> set[str]:
     return {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def is_store(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

@@ -18,17 +18,28 @@ class Mutation:
     name: str
     preserving: bool
     run: Mutate
+    theme: str  # the module that defines it
 
 
 REGISTERED: list[Mutation] = []
 
 
+def register(name: str, preserving: bool, run: Mutate, theme: str) -> None:
+    REGISTERED.append(Mutation(name, preserving, run, theme))
+
+
 def mutation(preserving: bool) -> Callable[[Mutate], Mutate]:
-    def register(function: Mutate) -> Mutate:
-        REGISTERED.append(Mutation(function.__name__, preserving, function))
+    def decorate(function: Mutate) -> Mutate:
+        register(function.__name__, preserving, function, function.__module__)
         return function
 
-    return register
+    return decorate
+
+
+def step_with(code: Code, pattern: str, last: bool) -> ast.stmt | None:
+    """The first (or last) statement of main()'s own block whose text has the pattern."""
+    steps = [s for s in (code.main.body if code.main else []) if re.search(pattern, code.code(s))]
+    return steps[-1 if last else 0] if steps else None
 
 
 def pick(random: Random, items: list):

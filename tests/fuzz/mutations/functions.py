@@ -73,46 +73,6 @@ def step_as_closure(code: Code, random: Random) -> str | None:
 
 
 @mutation(True)
-def tail_function(code: Code, random: Random) -> str | None:
-    """main() ends early and calls a function of its own for the rest."""
-    if not code.main or len(code.main.body) < 8:
-        return None
-    body = code.main.body
-    cut = random.randrange(len(body) // 2, len(body))
-    rest = body[cut:]
-    local = {
-        n.id
-        for n in ast.walk(code.main)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
-    local |= {n.name for n in ast.walk(code.main) if isinstance(n, ast.FunctionDef)} - {
-        code.main.name
-    }
-    first = {
-        n.id
-        for s in body[:cut]
-        for n in ast.walk(s)
-        if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
-    }
-    if any(
-        n.id not in first
-        for s in rest
-        for n in ast.walk(s)
-        if isinstance(n, ast.Name) and n.id in local and n.id.endswith("dataset")
-    ):
-        return None
-    taken = sorted(set().union(*(reads(s) for s in rest)) & local & first)
-    if any(set(MAYBE_UNBOUND) & reads(s) & local for s in rest):
-        return None
-    name = fresh(code, random, "finish", "train_and_evaluate")
-    a, b = code.span(rest[0])[0], code.span(rest[-1])[1]
-    text = code.bytes[a:b].decode()
-    function = f"def {name}({', '.join(taken)}):\n    {text}\n\n\n"
-    start = code.span(code.main)[0]
-    return code.edit((start, start, function), (a, b, f"{name}({', '.join(taken)})"))
-
-
-@mutation(True)
 def function_moved_out(code: Code, random: Random) -> str | None:
     """A nested function that needs nothing of main() goes to module level."""
     if not code.main:
@@ -143,18 +103,6 @@ def function_moved_out(code: Code, random: Random) -> str | None:
         return None
     text = textwrap.dedent(code.indent(s) + code.code(s))
     return code.edit(code.before(code.main, text + "\n\n\n"), code.replace(s, "pass"))
-
-
-@mutation(True)
-def function_moved_in(code: Code, random: Random) -> str | None:
-    found = [
-        s
-        for s in code.tree.body
-        if isinstance(s, ast.FunctionDef) and code.main and s.lineno < code.main.lineno
-    ]
-    if (s := pick(random, found)) is None:
-        return None
-    return code.edit(code.before(code.main.body[0], code.code(s) + "\n"), code.replace(s, "pass"))
 
 
 @mutation(True)

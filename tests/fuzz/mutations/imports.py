@@ -41,13 +41,6 @@ def _rewritten(code: Code, node: ast.ImportFrom, alias: ast.alias, instead: str)
 
 
 @mutation(True)
-def import_split(code: Code, random: Random) -> str | None:
-    if (one := pick(random, _from_imports(code))) is None:
-        return None
-    return code.edit(_rewritten(code, *one, f"from {one[0].module} import {one[1].name}"))
-
-
-@mutation(True)
 def import_as(code: Code, random: Random) -> str | None:
     if (one := pick(random, _from_imports(code))) is None:
         return None
@@ -125,15 +118,3 @@ def import_in_try(code: Code, random: Random) -> str | None:
             n, f"try:\n{body}\nexcept ImportError as error:\n    raise SystemExit(1) from error"
         )
     )
-
-
-@mutation(True)
-def imports_reordered(code: Code, random: Random) -> str | None:
-    found = [n for n in code.tree.body if isinstance(n, (ast.ImportFrom, ast.Import))]
-    if len(found) < 2:
-        return None
-    texts = [code.code(n) for n in found]
-    random.shuffle(texts)
-    if any("__future__" in t for t in texts):
-        return None
-    return code.edit(*(code.replace(n, t) for n, t in zip(found, texts, strict=True)))

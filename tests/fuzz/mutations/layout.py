@@ -9,7 +9,7 @@ import tokenize
 from random import Random
 
 from tests.fuzz.mutations.code import Code
-from tests.fuzz.mutations.common import keyword_text, mutation, pick
+from tests.fuzz.mutations.common import mutation, pick
 
 
 @mutation(True)
@@ -20,56 +20,6 @@ def unparse_all(code: Code, random: Random) -> str | None:
 
 def _tokens(text: str) -> list[tokenize.TokenInfo]:
     return list(tokenize.generate_tokens(io.StringIO(text).readline))
-
-
-@mutation(True)
-def no_comments(code: Code, random: Random) -> str | None:
-    lines = code.text.splitlines(keepends=True)
-    for t in _tokens(code.text):
-        if t.type == tokenize.COMMENT:
-            row, col = t.start
-            end = "\r\n" if lines[row - 1].endswith("\r\n") else "\n"
-            lines[row - 1] = lines[row - 1][:col].rstrip() + end
-    return "".join(lines)
-
-
-@mutation(True)
-def single_quotes(code: Code, random: Random) -> str | None:
-    edits = []
-    for t in _tokens(code.text):
-        if (
-            t.type == tokenize.STRING
-            and re.fullmatch(r'[rb]?"[^"\'\\]*"', t.string)
-            and random.random() < 0.9
-        ):
-            a = code.starts[t.start[0] - 1] + len(t.line[: t.start[1]].encode())
-            edits.append((a, a + len(t.string.encode()), t.string.replace('"', "'")))
-    return code.edit(*edits)
-
-
-@mutation(True)
-def one_line_statement(code: Code, random: Random) -> str | None:
-    found = [
-        s
-        for s in code.statements
-        if s.end_lineno > s.lineno and isinstance(s, (ast.Assign, ast.Expr))
-    ]
-    s = pick(random, found)
-    return code.edit(code.replace(s, ast.unparse(s))) if s else None
-
-
-@mutation(True)
-def one_argument_a_line(code: Code, random: Random) -> str | None:
-    call = pick(random, [c for c in code.calls if c.args or c.keywords])
-    if call is None:
-        return None
-    parts = [code.code(a) for a in call.args] + [keyword_text(code, k) for k in call.keywords]
-    pad = "\n" + " " * random.choice((0, 4, 8, 20))
-    comma = random.choice((",", ", # why", ""))
-    new = f"{code.code(call.func)}({pad}" + f",{pad}".join(parts) + f"{comma}\n)"
-    return (
-        code.edit(code.replace(call, new)) if "*" not in code.code(call) or call.keywords else None
-    )
 
 
 @mutation(True)

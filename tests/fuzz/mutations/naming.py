@@ -56,13 +56,6 @@ def rename_module_level(code: Code, random: Random) -> str | None:
 
 
 @mutation(True)
-def rename_logger(code: Code, random: Random) -> str | None:
-    return code.edit(
-        *code.renamed("logger", fresh(code, random, "log", "LOG", "_logger"), code.tree)
-    )
-
-
-@mutation(True)
 def alias_then_use(code: Code, random: Random) -> str | None:
     """``x = f()`` → ``y = f()``, ``x = y``."""
     s = pick(random, code.assigns)
@@ -73,26 +66,9 @@ def alias_then_use(code: Code, random: Random) -> str | None:
 
 
 @mutation(True)
-def chained_assignment(code: Code, random: Random) -> str | None:
-    s = pick(random, code.assigns)
-    if s is None:
-        return None
-    name, (a, _) = fresh(code, random), code.span(s)
-    if random.random() < 0.5:
-        a, _ = code.span(s.value)
-    return code.edit((a, a, f"{name} = "))
-
-
-@mutation(True)
 def walrus(code: Code, random: Random) -> str | None:
     s = pick(random, code.assigns)
     return code.edit(code.replace(s, f"({s.targets[0].id} := {code.code(s.value)})")) if s else None
-
-
-@mutation(True)
-def annotated_assignment(code: Code, random: Random) -> str | None:
-    s = pick(random, code.assigns)
-    return code.edit(code.replace(s.targets[0], f"{s.targets[0].id}: object")) if s else None
 
 
 @mutation(True)

@@ -6,7 +6,7 @@ import ast
 import textwrap
 from random import Random
 
-from tests.fuzz.mutations.code import Code, name_of, reads
+from tests.fuzz.mutations.code import Code, is_elif, is_store, reads
 from tests.fuzz.mutations.common import (
     after_parse,
     free,
@@ -16,97 +16,18 @@ from tests.fuzz.mutations.common import (
     parsed_names,
     pick,
 )
-
-EXTRA = (
-    'logger.info("here")',
-    "tokenizer.pad_token = tokenizer.eos_token",
-    "model.config.use_cache = False",
-    "model.gradient_checkpointing_enable()",
-    "model = torch.compile(model)",
-    "model.resize_token_embeddings(len(tokenizer), pad_to_multiple_of=8)",
-    "raw_datasets = raw_datasets.shuffle(seed=1)",
-    'raw_datasets = raw_datasets.filter(lambda row: row["text"])',
-    "raw_datasets = raw_datasets.map(lambda row: row)",
-    'raw_datasets["test"] = raw_datasets["validation"]',
-    "tokenized_datasets = tokenized_datasets.shuffle(seed=1)",
-    'tokenized_datasets = tokenized_datasets.filter(lambda row: row["input_ids"])',
-    "lm_datasets = lm_datasets.shuffle(seed=1)",
-    "training_args.remove_unused_columns = False",
-    "data_args.max_train_samples = 10",
-    "data_args.streaming = not data_args.streaming",
-    "config.use_cache = False",
-    "config = AutoConfig.from_pretrained(model_args.model_name_or_path)",
-    "tokenizer = AutoTokenizer.from_pretrained(model_args.model_name_or_path)",
-    "model = AutoModelForCausalLM.from_pretrained(model_args.model_name_or_path)",
-    "teacher = AutoModelForCausalLM.from_pretrained(model_args.model_name_or_path)\nteacher.eval()",
-    "trainer.add_callback(None)",
-    "trainer.remove_callback(None)",
-    "trainer = Trainer(model=model, args=training_args)",
-    "train_dataset = train_dataset.select(range(3)) if training_args.do_train else None",
-    "eval_dataset = eval_dataset.map(lambda row: row) if training_args.do_eval else None",
-    'with training_args.main_process_first(desc="something"):\n    os.environ.get("X")',
-    "block_size = min(block_size, 512)",
-    "print(column_names)",
-    "assert model is not None",
-    "del config",
-    "import gc\ngc.collect()",
-    'if training_args.do_predict:\n    trainer.predict(lm_datasets["test"])',
-    "if training_args.do_eval:\n    trainer.evaluate()",
-    "model_args.trust_remote_code = False",
-    'config_kwargs["trust_remote_code"] = False',
-    'tokenizer_kwargs["padding_side"] = "left"',
-    'config_kwargs.pop("revision")',
-    'kwargs["language"] = "en"',
-    "data_collator = default_data_collator",
-    "trainer.model = model",
-    "trainer.data_collator = default_data_collator",
-    'trainer.train_dataset = raw_datasets["train"]',
-    "trainer.train()",
-    "return",
-    'raise ValueError("no")',
-)
+from tests.fuzz.mutations.inserted import STATEMENTS
 
 
 @mutation(False)
-def statement_added(code: Code, random: Random) -> str | None:
-    """Something new, most often where its names are known."""
-    if not code.main:
-        return None
-    new = random.choice(EXTRA)
-    names = reads(ast.parse(new)) & {
-        "model",
-        "tokenizer",
-        "config",
-        "raw_datasets",
-        "trainer",
-        "lm_datasets",
-        "tokenized_datasets",
-        "training_args",
-        "data_args",
-        "model_args",
-        "block_size",
-        "train_dataset",
-        "eval_dataset",
-        "column_names",
-        "config_kwargs",
-        "tokenizer_kwargs",
-        "kwargs",
-    }
-    place = [
-        s
-        for s in (code.main.body if random.random() < 0.7 else code.statements)
-        if not code.code(s).startswith("elif")
-    ]
-    if random.random() < 0.9:
-        for name in names:
-            lines = [
-                n.lineno
-                for n in ast.walk(code.main)
-                if name_of(n) == name and isinstance(n.ctx, ast.Store)
-            ]
-            place = [s for s in place if lines and s.lineno >= min(lines)]
-    s = pick(random, place)
-    return code.edit(code.after(s, new)) if s else None
+def statement_anywhere(code: Code, random: Random) -> str | None:
+    """One of those that upstream would put elsewhere, where its names are known."""
+    new = code.named(random.choice(sorted(text for _, text in STATEMENTS.values())))
+    bound = {n.id: n.lineno for n in ast.walk(code.main) if is_store(n)} if code.main else {}
+    known = max((bound[name] for name in reads(ast.parse(new)) if name in bound), default=0)
+    found = [s for s in code.statements if s.lineno >= known and not is_elif(code, s)]
+    found = [s for s in found if not code.code(s).startswith("elif")]
+    return code.edit(code.after(s, new)) if (s := pick(random, found)) else None
 
 
 @mutation(False)

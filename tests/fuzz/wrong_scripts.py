@@ -1,20 +1,10 @@
-"""The oracle can fail: scripts made wrong on purpose, each with the reason it must give."""
+"""Ways to make a generated script wrong, each with the reason that the judge must give."""
 
 from __future__ import annotations
 
-import functools
-import re
-
 import pytest
 
-from tests.fuzz import run
-from tests.fuzz.oracle import Judge
-from tests.fuzz.sources import few, sources
-from tools.regenerate import series as all_series
-from tools.regenerate.transform import transform
-
-# What is edited (a pattern and what takes its place), and what the oracle must say about it.
-ADD_LORA = r"\n( +)(\w+) = add_lora\(.*\)\n"
+# What is edited (a pattern and what takes its place), and what the judge must say about it.
 WRONG = [
     pytest.param(
         r"( +)(<model> = add_lora\(.*\))\n",
@@ -47,12 +37,15 @@ WRONG = [
         id="AutoModelForCausalLM",
     ),
     pytest.param(
-        r"join_process_group\(<training_args>\)\n", "pass\n", "ranks are joined 0", id="no ranks"
+        r"join_process_group\(<training_args>\)\n",
+        "pass\n",
+        "join_process_group is called 0",
+        id="no ranks",
     ),
     pytest.param(
         r"join_process_group\(<training_args>\)\n((?:.*\n)*?)( +)(<model> = add_lora)",
         r"pass\n\1\2join_process_group(<training_args>)\n\2\3",
-        "before any model is promised",
+        "after a model is loaded",
         id="ranks after the model",
     ),
     pytest.param(r"\*\*zero3_model_kwargs\(.*?\),?", "", "without its zero3", id="no zero3"),
@@ -153,12 +146,14 @@ WRONG = [
     pytest.param(
         r"LenientArgumentParser\(\(", "HfArgumentParser((", "0 lenient parsers", id="plain parser"
     ),
-    pytest.param(r"show_preview\(.*\)\n", "pass\n", r"previews show \[\]", id="no preview"),
-    pytest.param(r"(show_preview\(.*\))\n", r"\1\n    \1\n", "previews show", id="two previews"),
+    pytest.param(r"show_preview\(.*\)\n", "pass\n", "show_preview is called 0", id="no preview"),
+    pytest.param(
+        r"(show_preview\(.*\))\n", r"\1\n    \1\n", "show_preview is called 2", id="two previews"
+    ),
     pytest.param(
         r"show_preview\(<raw>, encode_pair, <tokenizer>, <data_args>",
         "show_preview(<raw>, encode_pair, <tokenizer>, <model_args>",
-        "previews show",
+        "show_preview gets",
         id="preview gets other arguments",
     ),
     pytest.param(
@@ -166,12 +161,6 @@ WRONG = [
         r"pass\n\2\3\1\n\3\4",
         "after a model is loaded",
         id="preview after the model",
-    ),
-    pytest.param(
-        r"encode_datasets\((\s*)<raw>, encode_pair, <tokenizer>, <model>",
-        r"encode_datasets(\1<raw>, encode_pair, <tokenizer>, None",
-        "encode_datasets gets",
-        id="encoded for no model",
     ),
     pytest.param(r"= AdapterTrainer\(", "= Trainer(", "not one AdapterTrainer", id="plain Trainer"),
     pytest.param(
@@ -181,21 +170,59 @@ WRONG = [
         id="two trainers",
     ),
     pytest.param(
-        r"metric = ResponseAccuracy\(\)",
-        'import evaluate\n        metric = evaluate.load("accuracy")',
-        "asks the hub",
+        r"(\n    )(<trainer> = AdapterTrainer\()",
+        r'\1import evaluate\1evaluate.load("accuracy")\1\2',
+        "a metric is loaded",
         id="metric from the hub",
     ),
     pytest.param(
-        r"references=labels\)", "references=labels[0])", "compute", id="metric of predictions only"
+        r"( = AdapterTrainer\()",
+        r"\1compute_metrics=lambda rows: {}, ",
+        "is given compute_metrics",
+        id="upstream's metrics",
     ),
     pytest.param(
-        r"(preds|guesses)\[:, :-1\]",
-        r"\1[:, 1:]",
-        "compute|preds",
-        id="predictions shifted otherwise",
+        r"( = AdapterTrainer\()",
+        r"\1preprocess_logits_for_metrics=lambda logits, labels: logits, ",
+        "is given preprocess_logits_for_metrics",
+        id="upstream's choice of logits",
     ),
-    pytest.param(r"labels\[:, 1:\]", "labels", "labels", id="labels not shifted"),
+    pytest.param(
+        r"(\n    <model> = add_lora.*\n)((?:.*\n)*?.* = AdapterTrainer\()",
+        r"\n    made = torch.optim.AdamW(<model>.parameters())\n\1\2optimizers=(made, None), ",
+        "optimizers is of the model without LoRA",
+        id="an optimizer of the base model",
+    ),
+    pytest.param(
+        r"(\n    <model> = add_lora.*\n)((?:.*\n)*?.* = AdapterTrainer\()",
+        r"\n    old = <model>\n\1\2model_init=lambda: old, ",
+        "model_init is of the model without LoRA",
+        id="the base model once more",
+    ),
+    pytest.param(
+        r"(\n    <model> = add_lora.*\n)",
+        r"\1\n    <model>.half()\n",
+        "touched between add_lora and the Trainer",
+        id="a cast after LoRA",
+    ),
+    pytest.param(
+        r"(\n    <model> = add_lora.*\n)",
+        r"\1\n    for p in <model>.parameters():\n        p.requires_grad = False\n",
+        "touched between add_lora and the Trainer",
+        id="frozen after LoRA",
+    ),
+    pytest.param(
+        r"( +)(if <training_args>\.do_predict:\n.*predict_responses\(.*\)\n)",
+        r"\1torch.distributed.destroy_process_group()\n\1\2",
+        "prediction comes after torch.distributed.destroy_process_group",
+        id="prediction after the teardown",
+    ),
+    pytest.param(
+        r"( +)(if <training_args>\.do_predict:\n.*predict_responses\(.*\)\n)",
+        r"\1sys.exit()\n\1\2",
+        "it raises",
+        id="prediction after the end",
+    ),
     pytest.param(
         r"if <training_args>\.do_predict:\n",
         "if <training_args>.do_eval:\n",
@@ -233,13 +260,13 @@ WRONG = [
     pytest.param(
         r"trainer\.train\(resume_from_checkpoint=\w+\)",
         "trainer.train()",
-        "trainer.train",
+        r"\.train\(",
         id="no resume",
     ),
     pytest.param(
         r"trainer\.train\(resume_from_checkpoint=\w+\)",
         "trainer.train(resume_from_checkpoint=True)",
-        "trainer.train",
+        r"\.train\(",
         id="always resume",
     ),
     pytest.param(r"set_seed\(<training_args>\.seed\)", "pass", "set_seed", id="no seed"),
@@ -340,7 +367,7 @@ WRONG = [
     pytest.param(
         r"(\n    )(<trainer> = AdapterTrainer)",
         r"\1<encoded>.map(len)\1\2",
-        "still maps",
+        "map",
         id="something maps",
     ),
     pytest.param(
@@ -379,100 +406,3 @@ WRONG_CAUSAL = [
         r"\Z", "\n\ndef stop_ids(*args):\n    return []\n", "payload", id="ends redefined"
     ),
 ]
-
-
-@functools.cache
-def good(series: str) -> dict[str, tuple[Judge, str]]:
-    """For each shape that upstream's script has had: its judge, and what the tool makes of it."""
-    out = {}
-    for name, text in few(sources()).items():
-        made = transform(run.upstream_of(text), run.series(series)).text
-        out[name] = Judge(text, series), made
-    return out
-
-
-@pytest.mark.parametrize("series", all_series.names())
-def test_good_scripts_are_right(series):
-    for name, (judge, generated) in good(series).items():
-        assert judge.broken is None, name
-        assert judge.judge(generated) == [], name
-
-
-DRIFT = [
-    pytest.param(
-        r"(\n +)(with \w+\.main_process_first\(.*\):)",
-        r'\1\2\1    logger.info("here")',
-        id="a message among the statements that map the data",
-    ),
-    pytest.param(
-        r"AutoModelForCausalLM\.from_config\(\w+",
-        "AutoModelForCausalLM.from_pretrained(None",
-        id="a model loaded without its config, where that is a new one",
-    ),
-]
-
-
-@pytest.mark.parametrize("series", all_series.names())
-@pytest.mark.parametrize(("pattern", "instead"), DRIFT)
-def test_drift_that_changes_nothing_promised_is_right(series, pattern, instead):
-    judged = 0
-    for name, text in few(sources()).items():
-        drifted = re.sub(pattern, instead, text)
-        if drifted == text or judged == 3:
-            continue
-        judged += 1
-        made = transform(run.upstream_of(drifted), run.series(series)).text
-        assert Judge(drifted, series).judge(made) == [], name
-    assert judged
-
-
-def test_a_script_of_another_series_is_wrong():
-    for (judge, _), (_, generated) in zip(
-        good("causal").values(), good("chatglm").values(), strict=True
-    ):
-        reasons = "\n".join(judge.judge(generated))
-        assert "payload: the text of encode_prompt is not there" in reasons
-        assert "trust_remote_code" in reasons
-
-
-def _named(generated: str, given: str) -> str:
-    """``given`` with this script's own names for <model>, <tokenizer> and so on."""
-    lora = re.search(r"(\w+) = add_lora\(\w+, \w+, stop_ids, (\w+), (\w+)\)", generated)
-    data = re.search(
-        r"\n +([\w =]+) = encode_datasets\(\s*(\w+), encode_pair, (\w+), \w+, (\w+),", generated
-    )
-    zero = re.search(r"zero3_model_kwargs\((\w+), \w+\),?\n", generated)
-    names = dict(zip(("model", "model_args", "training_args"), lora.groups(), strict=True))
-    names |= dict(zip(("encoded", "raw", "tokenizer", "data_args"), data.groups(), strict=True))
-    names["encoded"] = names["encoded"].rpartition(" ")[2]
-    names |= {
-        "config": zero and zero[1],
-        "trainer": re.search(r"(\w+) = AdapterTrainer\(", generated)[1],
-    }
-    return re.sub(r"<(\w+)>", lambda m: names.get(m[1], m[0]), given)
-
-
-@pytest.mark.parametrize(
-    ("series", "edit", "reason"),
-    [
-        pytest.param(series, p.values[:2], p.values[2], id=f"{series}: {p.id}")
-        for series, table in (("chatglm", WRONG), ("causal", WRONG_CAUSAL))
-        for p in table
-    ],
-)
-def test_wrong_scripts_are_wrong(series, edit, reason):
-    tried = 0
-    for name, (judge, generated) in good(series).items():
-        pattern, instead = (_named(generated, given) for given in edit)
-        head, mark, main = generated.rpartition("\ndef main(")
-        if re.search(pattern, mark + main):
-            edited = head + re.sub(pattern, instead, mark + main)
-        else:
-            edited = re.sub(pattern, instead, generated)
-        if edited == generated or tried == 1:
-            continue
-        tried += 1
-        reasons = judge.judge(edited)
-        assert reasons, f"{name}: judged right"
-        assert re.search(reason, "\n".join(reasons)), f"{name}: {reasons[:3]}"
-    assert tried, "this edit finds nothing to do"
