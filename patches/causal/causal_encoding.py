@@ -20,6 +20,7 @@ from dialogue_form import (
     _render,
     _template,
 )
+from fit_dialogue import fit_dialogue
 from user_error import UserError
 
 
@@ -30,34 +31,7 @@ def _fit(tokenizer, messages, most):
         text = _prompt_text(tokenizer, messages)
         return messages, text, _encode(tokenizer, text)
 
-    *kept, ids = encoded(messages)
-    length, first = len(ids), int(messages[0]["role"] == "system")
-    while len(ids) > most and len(messages) > first + 1:
-        messages = messages[:first] + messages[first + 2 :]
-        *kept, ids = encoded(messages)
-    if len(ids) <= most:
-        return *kept, ids, length
-
-    def shortened(end):
-        *others, last = messages
-        return encoded([*others, {**last, "content": last["content"][:end]}])
-
-    # The longest beginning that fits, by bisection: how many tokens the text takes in its place
-    # nobody knows without encoding the whole.
-    best, fitting, cut = None, 0, len(messages[-1]["content"])
-    while cut - fitting > 1:
-        middle = (fitting + cut) // 2
-        tried = shortened(middle)
-        if len(tried[-1]) <= most:
-            best, fitting = tried, middle
-        else:
-            cut = middle
-    if best is None:
-        raise UserError(
-            f"--max_source_length {most} leaves no room for the prompt: with what the format puts "
-            f"around it, its first character alone takes {len(shortened(1)[-1])} tokens."
-        )
-    return *best, length
+    return fit_dialogue(encoded, messages, most)
 
 
 def _loosely(text):

@@ -20,6 +20,7 @@ transformers = pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
 import prediction
 from conftest import messages
+from glm_tokenizers import ChatGLM2Tokenizer, ChatGLM3Tokenizer, GLM4Tokenizer
 
 from tests import tiny_models
 from tests.payload import merge_table
@@ -155,6 +156,8 @@ def test_in_a_pipe_nothing_goes_on_after_an_error(line, error, capsys):
 
 def test_the_series_is_the_tokenizers(folder):
     assert answers.series_of(load_tokenizer(folder / "chatglm-True")) == "chatglm"
+    for kind in (ChatGLM2Tokenizer, ChatGLM3Tokenizer, GLM4Tokenizer):
+        assert answers.series_of(kind()) == "chatglm"
     for kind in tiny_models.available():
         assert answers.series_of(tiny_models.make_tokenizer(kind)) == "causal"
 

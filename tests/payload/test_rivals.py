@@ -7,7 +7,8 @@ import pytest
 torch = pytest.importorskip("torch")
 datasets = pytest.importorskip("datasets")
 transformers = pytest.importorskip("transformers")
-from chatglm_encoding import build_prompt, encode_pair
+from chatglm_6b_layout import build_prompt
+from chatglm_encoding import encode_pair
 from conftest import make_training_args
 from prompt_response import PairCollator, _each_id_looked_up_once, encode_datasets
 from test_lora import ToyTokenizer, add_lora, arguments

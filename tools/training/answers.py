@@ -27,16 +27,14 @@ class Limits:
 
 
 def series_of(tokenizer) -> str:
-    """The series of a tokenizer: ChatGLM-6B's puts ``[gMASK] <sop>`` between prompt and answer."""
-    build = getattr(tokenizer, "build_inputs_with_special_tokens", None)
-    prompt, answer = [20], [21]
-    gmask, start, end = (
-        tokenizer.convert_tokens_to_ids("[gMASK]"),
-        tokenizer.bos_token_id,
-        tokenizer.eos_token_id,
-    )
-    is_own = build and list(build(prompt, answer)) == [*prompt, gmask, start, *answer, end]
-    return "chatglm" if is_own else "causal"
+    """The series of a tokenizer: chatglm where its encoding lays a dialogue out, which refuses others."""
+    messages = payload.module("dialogues").as_messages([], "a", "a")
+    limits = types.SimpleNamespace(max_source_length=1024, max_target_length=1024, learn="last")
+    try:
+        payload.module(ENCODINGS["chatglm"]).encode_pair(tokenizer, messages, limits)
+    except ValueError:
+        return "causal"
+    return "chatglm"
 
 
 def stops(model, tokenizer, series: str) -> list[int]:

@@ -598,11 +598,12 @@ def test_other_processes_find_the_cache(tmp_path):
         for name in (
             "common/user_error",
             "common/cut_response",
+            "common/fit_dialogue",
             "causal/dialogue_form",
             "causal/causal_encoding",
         )
     ]
-    grafted = r"^from (user_error|cut_response|dialogue_form) import (\([^)]*\)|.*)$"
+    grafted = r"^from (user_error|cut_response|fit_dialogue|dialogue_form) import (\([^)]*\)|.*)$"
     modules = "\n".join(re.sub(grafted, "", text, flags=re.M) for text in texts)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(root=str(patches.parent), modules=modules), "utf-8")

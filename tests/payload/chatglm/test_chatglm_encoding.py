@@ -6,7 +6,8 @@ import pytest
 
 hypothesis = pytest.importorskip("hypothesis")
 pytest.importorskip("transformers")
-from chatglm_encoding import build_prompt, encode_pair, encode_prompt, stop_ids
+from chatglm_6b_layout import build_prompt
+from chatglm_encoding import encode_pair, encode_prompt, stop_ids
 from conftest import messages
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -98,7 +99,7 @@ def test_prompts():
 class OtherTokenizer:
     """Lays a pair out as Llama (start first) or as GPT-2 (no start at all) does."""
 
-    bos_token_id = 1
+    bos_token_id, eos_token_id = 1, 2
 
     def __init__(self, prefix):
         self.prefix = prefix

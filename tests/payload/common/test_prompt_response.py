@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import types
@@ -342,21 +343,31 @@ GRAFTED = (
     "data_files",
     "data_arguments",
     "cut_response",
+    "fit_dialogue",
     "positions",
     "prompt_response",
 )
 
 
-@pytest.mark.parametrize("encoding", ["chatglm/chatglm_encoding", "causal/causal_encoding"])
-def test_other_processes_find_the_cache(tmp_path, encoding):
+ENCODINGS = {
+    "chatglm": (
+        "dialogue_layout",
+        "chatglm_6b_layout",
+        "chatglm2_layout",
+        "chatglm3_layout",
+        "chatglm_encoding",
+    ),
+    "causal": ("causal_encoding",),
+}
+
+
+@pytest.mark.parametrize("series", ENCODINGS)
+def test_other_processes_find_the_cache(tmp_path, series):
     """As blocks of one script, run twice: hashes of strings, and so of sets, differ then."""
-    modules = [
-        (PATCHES / f"{name}.py").read_text("utf-8")
-        for name in (
-            *(f"common/{name}" for name in GRAFTED),
-            encoding,
-        )
-    ]
+    files = [f"common/{name}.py" for name in GRAFTED]
+    files += [f"{series}/{name}.py" for name in ENCODINGS[series]]
+    layouts = rf"^from ({'|'.join(ENCODINGS[series])}) import .*$"
+    modules = [re.sub(layouts, "", (PATCHES / f).read_text("utf-8"), flags=re.M) for f in files]
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(here=str(Path(__file__).parent), modules="\n".join(modules)))
     rows = tmp_path / "rows.json"
@@ -368,9 +379,7 @@ def test_other_processes_find_the_cache(tmp_path, encoding):
             **os.environ,
             "PYTHONHASHSEED": seed,
             "HF_DATASETS_CACHE": str(cache),
-            "PYTHONPATH": os.pathsep.join(
-                str(PATCHES / layer) for layer in ("common", Path(encoding).parent)
-            ),
+            "PYTHONPATH": os.pathsep.join(str(PATCHES / layer) for layer in ("common", series)),
         }
         command = [sys.executable, str(script), str(rows), *args]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
