@@ -41,18 +41,31 @@ def build(
     """
     if vocab_size < MIN_VOCAB_SIZE:
         raise ValueError(f"vocab_size is {vocab_size}; the smallest that works is {MIN_VOCAB_SIZE}")
-    corpus = bundled_corpus() if corpus is None else corpus
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
-    tokenizer_model = train_tokenizer(corpus, vocab_size, _SPECIAL_PIECES)
-    (dest / "ice_text.model").write_bytes(tokenizer_model)
-    write_json(dest / "tokenizer_config.json", _tokenizer_config())
-    config = _model_config(tokenizer_model, hidden_size, layers, heads, vocab_size)
+    config, tokenizer_config = first_settings(dest, hidden_size, layers, heads, vocab_size, corpus)
+    write_json(dest / "tokenizer_config.json", tokenizer_config)
     write_json(dest / "config.json", config)
     for name in _CODE:
         shutil.copyfile(_HERE / "remote_code" / name, dest / name)
     _write_weights(dest / "pytorch_model.bin", config, seed)
     return dest
+
+
+def first_settings(
+    dest: Path,
+    hidden_size: int = 32,
+    layers: int = 2,
+    heads: int = 4,
+    vocab_size: int = 400,
+    corpus: Iterable[str] | None = None,
+) -> tuple[dict, dict]:
+    """config.json and tokenizer_config.json of a toy ChatGLM-6B; its vocabulary is written."""
+    corpus = bundled_corpus() if corpus is None else corpus
+    tokenizer_model = train_tokenizer(corpus, vocab_size, _SPECIAL_PIECES)
+    (dest / "ice_text.model").write_bytes(tokenizer_model)
+    config = _model_config(tokenizer_model, hidden_size, layers, heads, vocab_size)
+    return config, _tokenizer_config()
 
 
 def bundled_corpus() -> list[str]:

@@ -1,21 +1,25 @@
-"""What the models of the family have of their own: vocabulary, settings, prompts' format.
+"""The toy family: ChatGLM-6B, ChatGLM2, ChatGLM3 and GLM-4 with the habits of their time.
 
-Those of ChatGLM2-6B, ChatGLM3-6B and GLM-4-9B, by the names that their published configurations
-use; ChatGLM-6B's stand in ``__init__``. Each is put around the toy code that is here, or around
-the published code (``real``).
+``build(dest, kind)`` writes a model folder whose code (old_code/, our own) does what the published
+code does and newer releases of transformers object to: it loads where that loads. Vocabulary and
+settings of the last three also go around the published code itself (``real``).
 """
 
 from __future__ import annotations
 
 import base64
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from . import bundled_corpus, first_settings, weights, write_json
 from .vocabulary import train_tokenizer
 
-KINDS = ("chatglm2", "chatglm3", "glm4")
+FIRST, *LATER = KINDS = ("chatglm6b", "chatglm2", "chatglm3", "glm4")
 VOCABULARY = "tokenizer.model"
+HERE = Path(__file__).resolve().parent
+TOKENIZERS = {kind: f"tokenization_toy_glm{kind[-1]}" for kind in LATER}
 # Sizes at which the models train on a CPU; every head has eight numbers.
 SIZES = {
     "num_layers": 2,
@@ -26,6 +30,7 @@ SIZES = {
     "multi_query_group_num": 2,
     "seq_length": 2048,
 }
+MODELS = ("AutoModel", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
 GLM4_SPECIAL = [
     "<|endoftext|>",
     "[MASK]",
@@ -42,6 +47,46 @@ GLM4_TEMPLATE = (
     "[gMASK]<sop>{% for message in messages %}<|{{ message['role'] }}|>\n{{ message['content'] }}"
     "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
+
+
+def build(dest: Path, kind: str, seed: int = 0) -> Path:
+    """Write the model folder ``dest`` of a kind (one of KINDS) and return its path."""
+    dest = Path(dest)
+    dest.mkdir(parents=True, exist_ok=True)
+    for file in sorted((HERE / "old_code").glob("*.py")):
+        if ("first" in file.name) <= (kind == FIRST):
+            shutil.copyfile(file, dest / file.name)
+    if kind == FIRST:
+        config, tokenizer = _first(dest)
+    else:
+        count = write_vocabulary(kind, dest, bundled_corpus(), dummy_prefix=False)
+        modules = ("configuration_toy_glm", "modeling_toy_glm", TOKENIZERS[kind])
+        config, tokenizer = settings(kind, count, *modules)
+        if kind == "glm4":
+            config["auto_map"] |= dict.fromkeys(
+                MODELS, f"{modules[1]}.GLM4ForConditionalGeneration"
+            )
+    write_json(dest / "config.json", config)
+    write_json(dest / "tokenizer_config.json", tokenizer)
+    weights.write(dest / "pytorch_model.bin", config, seed)
+    return dest
+
+
+def _first(dest: Path) -> tuple[dict, dict]:
+    """The two configurations of a toy ChatGLM-6B, whose arithmetic is the other toy's."""
+    for file in sorted((HERE / "remote_code").glob("*.py")):
+        shutil.copyfile(file, dest / file.name)
+    config, tokenizer = first_settings(dest)
+    model = "modeling_toy_glm_first.ChatGLMForConditionalGeneration"
+    config["auto_map"] = {
+        "AutoConfig": "configuration_toy_glm.FirstConfig",
+        "AutoModel": model,
+        "AutoModelForSeq2SeqLM": model,
+    }
+    named = ["tokenization_toy_glm_first.ChatGLMTokenizer", None]
+    # What the published configuration does not say either.
+    del config["tie_word_embeddings"], tokenizer["clean_up_tokenization_spaces"]
+    return config, {**tokenizer, "auto_map": {"AutoTokenizer": named}}
 
 
 def byte_pairs(corpus: Sequence[str], size: int) -> bytes:
@@ -115,8 +160,7 @@ def settings(kind: str, pieces: int, configuration: str, modeling: str, tokeniza
     """config.json and tokenizer_config.json, whose code is in these three modules."""
     model = f"{modeling}.ChatGLMForConditionalGeneration"
     tokenizer = tokenizer_settings(kind, pieces)
-    names = ("AutoModel", "AutoModelForCausalLM", "AutoModelForSeq2SeqLM")
-    mapped = {"AutoConfig": f"{configuration}.ChatGLMConfig", **dict.fromkeys(names, model)}
+    mapped = {"AutoConfig": f"{configuration}.ChatGLMConfig", **dict.fromkeys(MODELS, model)}
     named = [f"{tokenization}.{tokenizer['tokenizer_class']}", None]
     return (
         {"auto_map": mapped, **model_settings(kind, pieces)},

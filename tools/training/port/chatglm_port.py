@@ -33,6 +33,13 @@ def _published(ported):
     ]
 
 
+def _owner(published, name):
+    """The class of a model's own code that says what ``name`` is; None if only the library does."""
+    owner = next((each for each in published.__mro__ if name in vars(each)), object)
+    is_own = owner.__module__.split(".")[0] not in ("transformers", "builtins", "torch")
+    return owner if is_own else None
+
+
 def _unknown(ported, what):
     return NotImplementedError(f"{ported.__name__} {what}, so it is no published ChatGLM's")
 
@@ -63,7 +70,7 @@ class PortedTokenizer:
         cls._is_first = "num_image_tokens" in takes  # ChatGLM-6B's
         if pieces and not cls._is_first and "model_path" not in takes:
             raise _unknown(cls, "has an SPTokenizer that takes neither images nor model_path")
-        if "_pad" not in vars(_published(cls)):
+        if not _owner(_published(cls), "_pad"):
             raise _unknown(cls, "has no _pad of its own")
 
     def __init__(self, vocab_file, *args, **kwargs):
@@ -165,15 +172,13 @@ class PortedModel:
         for name in vars(module):
             if name.startswith("is_transformers_4_"):  # takes 5.23 for 4.23
                 setattr(module, name, False)
-        for each in published.__mro__:  # the inner model's class, too, derives from it
-            if each.__module__ == module.__name__ and "_init_weights" in vars(each):
-                each._init_weights = _init_weights
-                break
-        else:
+        base = _owner(published, "_init_weights")
+        if base is None:
             raise _unknown(cls, "has no _init_weights of its own")
+        base._init_weights = _init_weights  # the inner model's class, too, derives from it
         if "empty_init" not in inspect.signature(published.__init__).parameters:
             raise _unknown(cls, "takes no empty_init")
-        if "get_output_embeddings" in vars(published):  # ChatGLM-6B's, whose head is its embedding
+        if _owner(published, "get_output_embeddings"):  # ChatGLM-6B's, whose head is its embedding
             cls._tied_weights_keys = {"lm_head.weight": "transformer.word_embeddings.weight"}
 
     def __init__(self, config, *args, **kwargs):
@@ -198,7 +203,7 @@ class PortedGeneration:
 
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
-        missing = [name for name in OWN_STEPS if name not in vars(_published(cls))]
+        missing = [name for name in OWN_STEPS if not _owner(_published(cls), name)]
         if missing:
             raise _unknown(cls, f"has no {missing[0]} of its own")
 
