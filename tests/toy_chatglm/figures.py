@@ -1,7 +1,7 @@
-"""``python -m tests.toy_chatglm.figures FOLDER OUT``: what a ChatGLM computes, to be compared.
+"""``python -m tests.toy_chatglm.figures OUT FOLDER…``: what ChatGLMs compute, to be compared.
 
-Run with one stack on the published code and with another on the ported: OUT (JSON; bits of floats
-as integers) must be the same.
+Run with one stack on the published code and with another on the ported: OUT (JSON, a list with an
+object for each folder; bits of floats as integers) must be the same.
 """
 
 from __future__ import annotations
@@ -120,8 +120,8 @@ def training(model, ids) -> dict:
 
 
 def main() -> None:
-    folder, out = map(Path, sys.argv[1:])
-    out.write_text(json.dumps(figures(folder)), encoding="utf-8")
+    out, *folders = map(Path, sys.argv[1:])
+    out.write_text(json.dumps([figures(folder) for folder in folders]), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -166,5 +166,5 @@ class ChatGLMForConditionalGeneration(ChatGLMPreTrainedModel):
             prompt = "".join(turns) + f"[Round {len(history)}]\n问：{query}\n答："
         inputs = tokenizer([prompt], return_tensors="pt").to(self.device)
         ids = self.generate(**inputs, **options)[0, inputs["input_ids"].shape[1] :]
-        reply = tokenizer.decode(ids.tolist()).strip()
+        reply = tokenizer.decode(ids.tolist(), skip_special_tokens=True).strip()
         return reply, [*history, (query, reply)]

@@ -65,8 +65,8 @@ def _try(model: str, published: Path, ported: Path, dest: Path) -> None:
     import transformers
 
     release = f"transformers {transformers.__version__}"
-    before, after = trial.failures(published, ported, dest.absolute().name)
-    if before is None:
+    *_, after = failures = trial.failures(published, ported, dest.absolute().name)
+    if failures[0] is None:
         raise UserError(f"{release} runs the code of {model} as it is: it needs no port")
     if after is not None and "." in dest.name and "transformers_modules" in after:
         raise UserError(f"{release} finds no code in a folder with a dot in its name: {dest}")

@@ -34,7 +34,7 @@ TEXTS = ["a", "b c d"]
 def failures(published: Path, ported: Path, name: str) -> list[str | None]:
     """Of each folder what goes wrong with its code, in one line; None if nothing does.
 
-    The ported one is tried under the ``name`` that it will have.
+    The ported one is tried under the ``name`` that it will have, and only where the other fails.
     """
     with tempfile.TemporaryDirectory() as place:
         result = Path(place, "result.json")
@@ -107,6 +107,15 @@ def _ask(model, tokenizer) -> None:
         model.eval().generate(**batch, max_new_tokens=3, do_sample=False, num_beams=beams)
 
 
+def main(result: Path, *folders: Path) -> None:
+    """Write the failures of the folders up to the first that has none."""
+    found = []
+    for folder in folders:
+        found.append(failure(folder))
+        if found[-1] is None:
+            break
+    result.write_text(json.dumps(found), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    out, *given = map(Path, sys.argv[1:])
-    out.write_text(json.dumps([failure(folder) for folder in given]), encoding="utf-8")
+    main(*map(Path, sys.argv[1:]))
