@@ -132,9 +132,10 @@ def main() -> None:
         "code", metavar="CODE_DIR", type=Path, help="checkout of the published model"
     )
     parser.add_argument("dest", metavar="DEST", type=Path, help="folder to write")
+    parser.add_argument("--dtype", help="of the weights (default: the configuration's)")
     options = parser.parse_args()
     try:
-        print(build_real(options.code, options.dest))
+        print(build_real(options.code, options.dest, dtype=options.dtype))
     except OSError as error:
         parser.exit(1, f"error: {error}\n")
 

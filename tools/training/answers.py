@@ -35,7 +35,9 @@ def series_of(tokenizer) -> str:
         tokenizer.bos_token_id,
         tokenizer.eos_token_id,
     )
-    is_own = build and list(build(prompt, answer)) == [*prompt, gmask, start, *answer, end]
+    is_own = False
+    with contextlib.suppress(KeyError):  # GLM-4's code ends a pair in a token that it does not have
+        is_own = build and list(build(prompt, answer)) == [*prompt, gmask, start, *answer, end]
     return "chatglm" if is_own else "causal"
 
 

@@ -94,6 +94,8 @@ class ChatGLM4Tokenizer(PreTrainedTokenizer):
 
     def build_inputs_with_special_tokens(self, token_ids_0, token_ids_1=None):
         ids = self.get_prefix_tokens() + list(token_ids_0)
-        return ids if token_ids_1 is None else [*ids, *token_ids_1, self.eos_token_id]
+        if token_ids_1 is None:
+            return ids
+        return [*ids, *token_ids_1, self.convert_tokens_to_ids("<eos>")]  # it has none
 
     _pad = ChatGLM2Tokenizer._pad
