@@ -28,9 +28,8 @@ OWN_STEPS = (
 
 def _published(ported):
     """The class of the published code that a ported one derives from."""
-    return ported.__mro__[
-        1 + max(i for i, c in enumerate(ported.__mro__) if c.__module__ == __name__)
-    ]
+    line = ported.__mro__
+    return line[1 + max(i for i, each in enumerate(line) if each.__module__ == __name__)]
 
 
 def _owner(published, name):

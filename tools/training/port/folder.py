@@ -15,7 +15,6 @@ from tools.training import model_folder
 ADAPTER = Path(__file__).with_name("chatglm_port.py")
 CONFIGS = ("config.json", "tokenizer_config.json")
 LARGEST_COPY = 1 << 20  # bytes; what is larger is linked
-SOURCE_MARK = "--"  # between the name of a hub's model and a class of its code
 
 # What goes before the published class, by what auto_map calls it.
 OURS = {
