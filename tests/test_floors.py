@@ -15,6 +15,7 @@ FLOORS = (
     "tools/upstream",
     "tools/regenerate",
     "tools/training",
+    "tools/training/port",
     "tools/follow/behaviour",
     "tools/follow",
     "tools/review",

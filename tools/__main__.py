@@ -73,6 +73,12 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("dest", type=Path, help="the model folder to write")
     sub.add_argument("--base", help="default: the model that the adapter was trained on")
     sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
+    sub = commands.add_parser("port", help="make a ChatGLM's code work on a stack (its python)")
+    sub.set_defaults(run=port)
+    sub.add_argument("model", help="a model's folder, or its name on the hub")
+    sub.add_argument("dest", type=Path, help="the model folder to write")
+    sub.add_argument("--revision", help="a branch, tag or commit of the hub's model")
+    sub.add_argument("--trust_remote_code", action="store_true", help="ChatGLM needs it")
     sub = commands.add_parser("chat", help="talk with what was trained (a stack's python)")
     sub.set_defaults(run=chat)
     sub.add_argument("folder", type=Path, help="the trainer's output folder, or a merged model's")
@@ -220,6 +226,15 @@ def merge(args: argparse.Namespace) -> int:
     from tools.training import merge as merging
 
     merging.merge(args.adapter, args.dest, args.base, args.trust_remote_code)
+    print(f"wrote {args.dest}")
+    return 0
+
+
+def port(args: argparse.Namespace) -> int:
+    """A model folder whose code works on this stack."""
+    from tools.training.port import port as porting
+
+    porting.port(args.model, args.dest, args.revision, args.trust_remote_code)
     print(f"wrote {args.dest}")
     return 0
 

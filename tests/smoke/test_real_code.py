@@ -1,12 +1,13 @@
-"""The smoke runs again, on ChatGLM-6B's published code at toy size.
+"""The smoke runs again, on the published code of ChatGLM-6B, and others, at toy size.
 
-$CHATGLM_CODE is a checkout of the published model (see tests/toy_chatglm/real.py). Nothing of it
-is in this repository, so without it these runs are left out.
+$CHATGLM_CODE names checkouts of published models, one or, with ``:`` between them, several (see
+tests/toy_chatglm/real.py). Nothing of them is in this repository, so without it these runs are left
+out. Where a stack does not run the code as it is, it is ported first.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
+import functools
 import importlib.util
 import itertools
 import json
@@ -19,19 +20,20 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
+import transformers
 
 from tests.smoke import test_smoke as toy
 from tests.smoke import test_upstream_features as features
 from tests.smoke.conftest import ENVIRONMENT, ROOT, ROWS, Runner
+from tests.toy_chatglm import real
+from tools.training import stacks
 
-CODE = os.environ.get("CHATGLM_CODE", "")
-if not CODE:
+CODES = [Path(name) for name in os.environ.get("CHATGLM_CODE", "").split(os.pathsep) if name]
+if not CODES:
     pytest.skip(
-        "CHATGLM_CODE names no checkout of THUDM/chatglm-6b: see tests/toy_chatglm/real.py",
+        "CHATGLM_CODE names no checkout of a ChatGLM: see tests/toy_chatglm/real.py",
         allow_module_level=True,
     )
-if int(importlib.metadata.version("transformers").split(".")[0]) > 4:
-    pytest.skip("ChatGLM-6B's published code does not load on this stack", allow_module_level=True)
 pytestmark = pytest.mark.smoke
 
 # Answers the questions with the published code's own `chat`, which knows nothing of our script.
@@ -51,16 +53,92 @@ print("ANSWERS", json.dumps(answers))
 """
 
 
+NEEDS_NO_PORT = "it needs no port"
+
+
+def _environment(home: Path) -> dict[str, str]:
+    """That of the other runs, with what $PYTHONPATH adds to a stack (GLM-4's tiktoken)."""
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, **ENVIRONMENT, "HF_HOME": str(home), "PYTHONPATH": path}
+
+
 @pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory, home: Path) -> Path:
-    folder = tmp_path_factory.mktemp("real") / "model"
-    subprocess.run(
-        [sys.executable, "-m", "tests.toy_chatglm.real", CODE, folder],
-        env={**os.environ, **ENVIRONMENT, "HF_HOME": str(home)},
-        cwd=ROOT,
-        check=True,
+def made(tmp_path_factory: pytest.TempPathFactory, home: Path):
+    """Published code → its model folder, and the one that this stack runs; None: it runs none."""
+    env = _environment(home)
+    run = functools.partial(subprocess.run, env=env, cwd=ROOT, capture_output=True, text=True)
+    place, known = tmp_path_factory.mktemp("real"), {}
+
+    def make(code: Path) -> tuple[Path, Path | None]:
+        if code not in known:
+            published, ported = (place / f"{kind}_{len(known)}" for kind in ("published", "ported"))
+            build = (sys.executable, "-m", "tests.toy_chatglm.real", code, published)
+            run([*build, "--dtype", "float32"], check=True)
+            port = (sys.executable, "-m", "tools", "port", published, ported)
+            ran = run([*port, "--trust_remote_code"])
+            if ran.returncode:
+                print(ran.stderr)
+                ported = published if NEEDS_NO_PORT in ran.stderr else None
+            known[code] = (published, ported)
+        return known[code]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def model(made) -> Path:
+    """ChatGLM-6B's: what the script is tried on."""
+    first = [code for code in CODES if real.kind_of(code) == "chatglm"]
+    if not first:
+        pytest.skip("CHATGLM_CODE names no checkout of ChatGLM-6B")
+    return made(first[0])[1]
+
+
+@pytest.fixture(params=CODES, ids=lambda code: code.name)
+def folders(request, made) -> tuple[Path, Path]:
+    published, runs = made(request.param)
+    if runs is None:
+        pytest.skip("this stack does not run it, ported or not")
+    return published, runs
+
+
+def test_it_learns_is_merged_and_chats(folders, tmp_path: Path, home: Path) -> None:
+    """By LoRA, with checkpointed activations; the merged folder loads by itself."""
+    env = _environment(home)
+    commands = (
+        ("-m", "tests.smoke.real_chat", "learn", folders[1], tmp_path / "adapter"),
+        ("-m", "tools", "merge", tmp_path / "adapter", tmp_path / "merged", "--trust_remote_code"),
+        ("-m", "tests.smoke.real_chat", "ask", tmp_path / "merged"),
     )
-    return folder
+    for command in commands:
+        ran = subprocess.run(
+            [sys.executable, *command], env=env, cwd=ROOT, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+
+
+def test_it_computes_what_an_old_release_does(folders, tmp_path: Path, home: Path) -> None:
+    published, ported = folders
+    if ported == published:
+        pytest.skip("runs as it is here")
+    is_last = real.kind_of(published) == "glm4"
+    old = stacks.python("v4.36.0" if is_last else "v4.28.0")  # the oldest that runs it
+    if not old.is_file():
+        pytest.skip(f"no {old.parents[1].name} here")
+    found = []
+    for python, folder in ((old, published), (Path(sys.executable), ported)):
+        env = {**_environment(home), "HF_MODULES_CACHE": str(tmp_path / f"{folder.name}_modules")}
+        out = tmp_path / f"{folder.name}.json"
+        ran = subprocess.run(
+            [python, "-m", "tests.toy_chatglm.figures", out, folder],
+            env=env,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr[-3000:]
+        found += json.loads(out.read_text(encoding="utf-8"))
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == []
 
 
 test_two_ranks_under_deepspeed = toy.test_two_ranks_under_deepspeed
@@ -108,8 +186,7 @@ def _whole_characters(tokenizer, ids: list[int], most: int) -> int:
 def test_features_are_the_published_tokenizers(model: Path) -> None:
     """Token for token what its special tokens and its recipe's limits say, put down separately."""
     encode_pair = _module(ROOT / "patches" / "chatglm" / "chatglm_encoding.py").encode_pair
-    published = _module(model / "tokenization_chatglm.py").ChatGLMTokenizer
-    tokenizer = published(str(model / "ice_text.model"), num_image_tokens=0)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model, trust_remote_code=True)
     pieces = tokenizer.sp_tokenizer
     draw = random.Random(0)
     words = ["你好", "天气", "\n", "\t", "  ", "a b", "[gMASK]", "<sop>", "问：", "!", "𠮷", "é"]
@@ -150,5 +227,5 @@ def test_features_are_the_published_tokenizers(model: Path) -> None:
         row = encode_pair(tokenizer, messages, limits)
         assert row["input_ids"] == expected
         # The first label is <sop>, which the shift leaves to nobody but the prompt's last token.
-        start = expected.index(pieces["<sop>"])
+        start = len(a_ids) + 1
         assert row["labels"] == [-100] * start + expected[start:]

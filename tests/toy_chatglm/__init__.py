@@ -10,19 +10,18 @@ Importing this module imports neither torch nor transformers nor sentencepiece; 
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+
+from .vocabulary import BUILTIN_PIECES, train_tokenizer
 
 _HERE = Path(__file__).resolve().parent
 _CODE = ("configuration_toy_chatglm.py", "modeling_toy_chatglm.py", "tokenization_toy_chatglm.py")
-_BUILTIN_PIECES = ["<unk>", "<s>", "</s>", "<pad>"]
 _SPECIAL_PIECES = ["[MASK]", "[gMASK]", "<sop>", "<eop>", "<n>", "<|tab|>"]
 # The pieces every text needs (specials, one per byte), and room for characters and words.
-MIN_VOCAB_SIZE = len(_BUILTIN_PIECES) + len(_SPECIAL_PIECES) + 256 + 34
+MIN_VOCAB_SIZE = len(BUILTIN_PIECES) + len(_SPECIAL_PIECES) + 256 + 34
 
 
 def build(
@@ -42,18 +41,31 @@ def build(
     """
     if vocab_size < MIN_VOCAB_SIZE:
         raise ValueError(f"vocab_size is {vocab_size}; the smallest that works is {MIN_VOCAB_SIZE}")
-    corpus = bundled_corpus() if corpus is None else corpus
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
-    tokenizer_model = train_tokenizer(corpus, vocab_size, _SPECIAL_PIECES)
-    (dest / "ice_text.model").write_bytes(tokenizer_model)
-    write_json(dest / "tokenizer_config.json", _tokenizer_config())
-    config = _model_config(tokenizer_model, hidden_size, layers, heads, vocab_size)
+    config, tokenizer_config = first_settings(dest, hidden_size, layers, heads, vocab_size, corpus)
+    write_json(dest / "tokenizer_config.json", tokenizer_config)
     write_json(dest / "config.json", config)
     for name in _CODE:
         shutil.copyfile(_HERE / "remote_code" / name, dest / name)
     _write_weights(dest / "pytorch_model.bin", config, seed)
     return dest
+
+
+def first_settings(
+    dest: Path,
+    hidden_size: int = 32,
+    layers: int = 2,
+    heads: int = 4,
+    vocab_size: int = 400,
+    corpus: Iterable[str] | None = None,
+) -> tuple[dict, dict]:
+    """config.json and tokenizer_config.json of a toy ChatGLM-6B; its vocabulary is written."""
+    corpus = bundled_corpus() if corpus is None else corpus
+    tokenizer_model = train_tokenizer(corpus, vocab_size, _SPECIAL_PIECES)
+    (dest / "ice_text.model").write_bytes(tokenizer_model)
+    config = _model_config(tokenizer_model, hidden_size, layers, heads, vocab_size)
+    return config, _tokenizer_config()
 
 
 def bundled_corpus() -> list[str]:
@@ -62,61 +74,6 @@ def bundled_corpus() -> list[str]:
 
 def write_json(path: Path, value: dict) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def train_tokenizer(
-    corpus: Iterable[str],
-    vocab_size: int,
-    control: Sequence[str],
-    *,
-    written_out: Sequence[str] = (),
-    dummy_prefix: bool = False,
-) -> bytes:
-    """A sentencepiece model with a piece for every byte and for common characters and words.
-
-    Text never gives the pieces ``control``; it gives those ``written_out`` where it holds them.
-    """
-    import sentencepiece
-
-    lines = [line for text in corpus for line in text.splitlines() if line.strip()]
-    if not lines:
-        raise ValueError("the corpus has no text to train a tokenizer on")
-    # The commonest characters get pieces of their own, in about half of the room there is. At the
-    # others (bytes will spell them) the lines are cut, so that the trainer never meets them.
-    room = vocab_size - len(_BUILTIN_PIECES) - len(control) - len(written_out) - 256
-    counts = Counter("".join(lines))
-    kept = set(sorted(counts, key=lambda char: (-counts[char], char))[: room // 2])
-    text = "\n".join("".join(c if c in kept else "\n" for c in line) for line in lines)
-    lines = [line for line in text.split("\n") if line.strip()]
-    written = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(lines),
-        model_writer=written,
-        model_type="unigram",
-        vocab_size=vocab_size,
-        hard_vocab_limit=False,  # a small corpus may not hold that many pieces
-        character_coverage=1.0,
-        byte_fallback=True,
-        split_digits=True,
-        control_symbols=list(control),
-        user_defined_symbols=list(written_out),
-        unk_id=0,
-        bos_id=1,
-        eos_id=2,
-        pad_id=3,
-        pad_piece=_BUILTIN_PIECES[3],
-        # Texts must come back as they were: nothing is normalised or dropped.
-        normalization_rule_name="identity",
-        add_dummy_prefix=dummy_prefix,
-        remove_extra_whitespaces=False,
-        # The same corpus must give the same bytes.
-        num_threads=1,
-        input_sentence_size=0,
-        shuffle_input_sentence=False,
-        max_sentence_length=1 << 20,
-        minloglevel=2,
-    )
-    return written.getvalue()
 
 
 def _tokenizer_config() -> dict:

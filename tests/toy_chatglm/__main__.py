@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from . import build
+from . import build, family
 
 
 def main() -> None:
@@ -17,7 +17,13 @@ def main() -> None:
     parser.add_argument(
         "--corpus", metavar="FILE", type=Path, help="train the tokenizer on the lines of this file"
     )
+    parser.add_argument(
+        "--kind", choices=family.KINDS, help="one with the habits of its time, of fixed size"
+    )
     options = vars(parser.parse_args())
+    if kind := options.pop("kind"):
+        print(family.build(options["dest"], kind, options["seed"]))
+        return
     if options["corpus"] is not None:
         options["corpus"] = options["corpus"].read_text(encoding="utf-8").splitlines()
     print(build(options.pop("dest"), **options))

@@ -1,13 +1,14 @@
-"""``python -m tests.toy_chatglm.real CODE_DIR DEST``: ChatGLM-6B's published code at toy size.
+"""``python -m tests.toy_chatglm.real CODE_DIR DEST``: a published ChatGLM's code at toy size.
 
-``CODE_DIR`` is a checkout of the published model, of which only the code and two configuration
-files are read; its weights and its tokenizer's model may be absent or Git LFS pointers:
+``CODE_DIR`` is a checkout of ChatGLM-6B, ChatGLM2-6B, ChatGLM3-6B or GLM-4-9B, of which only the
+code and two configuration files are read (GLM-4's may be absent); weights and the tokenizer's model
+may be Git LFS pointers:
 
     GIT_LFS_SKIP_SMUDGE=1 git clone https://huggingface.co/THUDM/chatglm-6b CODE_DIR
 
-``DEST`` becomes a model folder with that code, a small configuration, a sentencepiece model
-trained on our corpus and random weights. Nothing is downloaded. The published code loads with
-transformers before 4.34.
+``DEST`` becomes a model folder with that code, a small configuration, a vocabulary made from our
+corpus and random weights. Nothing is downloaded. The published code loads on old releases of
+transformers only, as it is; the weights are made without it.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import json
 import shutil
 from pathlib import Path
 
-from . import bundled_corpus, randomise, train_tokenizer, write_json
+from . import bundled_corpus, family, train_tokenizer, weights, write_json
 
-# Pieces that the published tokenizer looks up by name, and those it writes into the text for
-# line breaks, tabs and runs of blanks.
+# Pieces that ChatGLM-6B's tokenizer looks up by name, and those it writes into the text for line
+# breaks, tabs and runs of blanks.
 CONTROL_PIECES = [
     "[MASK]",
     "[gMASK]",
@@ -32,69 +33,86 @@ CONTROL_PIECES = [
     "<dBLOCK>",
 ]
 WRITTEN_PIECES = ["<n>", "<|tab|>", *(f"<|blank_{length}|>" for length in range(2, 81))]
-CONFIGS = ("config.json", "tokenizer_config.json")
+FIRST_SIZES = {
+    "hidden_size": 64,
+    "inner_hidden_size": 256,
+    "num_layers": 2,
+    "num_attention_heads": 4,
+    "vocab_size": 512,
+}
+MODULES = ("configuration_chatglm", "modeling_chatglm", "tokenization_chatglm")
 
 
-def build_real(
-    code: Path,
-    dest: Path,
-    *,
-    hidden_size: int = 64,
-    layers: int = 2,
-    heads: int = 4,
-    vocab_size: int = 512,
-    seed: int = 0,
-) -> Path:
+def build_real(code: Path, dest: Path, *, dtype: str | None = None, seed: int = 0) -> Path:
     """Write the model folder ``dest`` around the code in ``code`` and return its path.
+
+    ``dtype`` is the weights', by default that of the configuration.
 
     Raises:
         FileNotFoundError: ``code`` lacks a configuration file, or the code that it names.
     """
     code, dest = Path(code), Path(dest)
-    config, tokenizer_config = (_read_json(code / name) for name in CONFIGS)
+    kind = kind_of(code)
     dest.mkdir(parents=True, exist_ok=True)
-    for file in _code_files(code, config, tokenizer_config):
-        shutil.copyfile(file, dest / file.name)
+    for file in sorted(code.glob("*.py")):
+        if not file.name.startswith("test_"):
+            shutil.copyfile(file, dest / file.name)
+    config, tokenizer_config = _first(code, dest) if kind == "chatglm" else _later(kind, code, dest)
+    if dtype:
+        config["torch_dtype"] = dtype
+    write_json(dest / "tokenizer_config.json", tokenizer_config)
+    write_json(dest / "config.json", config)
+    weights.write(dest / "pytorch_model.bin", config, seed)
+    return dest
+
+
+def kind_of(code: Path) -> str:
+    """Which of the family published code is of, by what its tokenizer's text defines.
+
+    Raises FileNotFoundError where a module is missing.
+    """
+    for name in MODULES:
+        if not (Path(code) / f"{name}.py").is_file():
+            raise FileNotFoundError(f"{code} has no {name}.py")
+    text = (Path(code) / "tokenization_chatglm.py").read_text(encoding="utf-8")
+    if "num_image_tokens" in text:
+        return "chatglm"
+    if "class SPTokenizer" not in text:
+        return "glm4"
+    return "chatglm3" if "def build_single_message" in text else "chatglm2"
+
+
+def _first(code: Path, dest: Path) -> tuple[dict, dict]:
+    """ChatGLM-6B's two configurations; its vocabulary is written."""
+    config, tokenizer_config = (
+        json.loads((code / name).read_text(encoding="utf-8"))
+        for name in ("config.json", "tokenizer_config.json")
+    )
     pieces = train_tokenizer(
         bundled_corpus(),
-        vocab_size,
+        FIRST_SIZES["vocab_size"],
         CONTROL_PIECES,
         written_out=WRITTEN_PIECES,
         dummy_prefix=True,
     )
     (dest / "ice_text.model").write_bytes(pieces)
-    write_json(dest / "tokenizer_config.json", {**tokenizer_config, "num_image_tokens": 0})
-    small = {
-        "hidden_size": hidden_size,
-        "inner_hidden_size": 4 * hidden_size,
-        "num_layers": layers,
-        "num_attention_heads": heads,
-        "vocab_size": vocab_size,
+    return {**config, **_token_ids(pieces), **FIRST_SIZES}, {
+        **tokenizer_config,
+        "num_image_tokens": 0,
     }
-    write_json(dest / "config.json", {**config, **_token_ids(pieces), **small})
-    _write_weights(dest, seed)
-    return dest
 
 
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _code_files(code: Path, *configs: dict) -> list[Path]:
-    """The modules that the configurations name, and those beside them that the modules import."""
-    named = {
-        f"{reference.split('.')[0]}.py"
-        for config in configs
-        for references in config["auto_map"].values()
-        for reference in (references if isinstance(references, list) else [references])
-        if reference
-    }
-    missing = sorted(name for name in named if not (code / name).is_file())
-    if missing:
-        raise FileNotFoundError(
-            f"{code} has no {', '.join(missing)}, which its configuration names"
-        )
-    return [file for file in sorted(code.glob("*.py")) if not file.name.startswith("test_")]
+def _later(kind: str, code: Path, dest: Path) -> tuple[dict, dict]:
+    """The two configurations of the others, whatever ``code`` says of them over ours."""
+    count = family.write_vocabulary(kind, dest, bundled_corpus(), dummy_prefix=True)
+    own, own_tokenizer = family.settings(kind, count, *MODULES)
+    published = (
+        json.loads((code / name).read_text(encoding="utf-8")) if (code / name).is_file() else {}
+        for name in ("config.json", "tokenizer_config.json")
+    )
+    config, tokenizer_config = published
+    sizes = {name: own[name] for name in (*family.SIZES, "padded_vocab_size")}
+    return {**own, **config, **sizes}, {**own_tokenizer, **tokenizer_config}
 
 
 def _token_ids(tokenizer_model: bytes) -> dict[str, int]:
@@ -103,17 +121,6 @@ def _token_ids(tokenizer_model: bytes) -> dict[str, int]:
     pieces = sentencepiece.SentencePieceProcessor(model_proto=tokenizer_model)
     names = {"bos": "<sop>", "eos": "<eop>", "mask": "[MASK]", "gmask": "[gMASK]", "pad": "<pad>"}
     return {f"{name}_token_id": pieces.piece_to_id(piece) for name, piece in names.items()}
-
-
-def _write_weights(folder: Path, seed: int) -> None:
-    """Random weights, in the half precision that the published constructor asks for."""
-    import torch
-    from transformers import AutoConfig, AutoModel
-
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=True)
-    model = AutoModel.from_config(config, trust_remote_code=True, empty_init=False).half()
-    randomise(model, seed)
-    torch.save(model.state_dict(), folder / "pytorch_model.bin")
 
 
 def main() -> None:
@@ -125,9 +132,10 @@ def main() -> None:
         "code", metavar="CODE_DIR", type=Path, help="checkout of the published model"
     )
     parser.add_argument("dest", metavar="DEST", type=Path, help="folder to write")
+    parser.add_argument("--dtype", help="of the weights (default: the configuration's)")
     options = parser.parse_args()
     try:
-        print(build_real(options.code, options.dest))
+        print(build_real(options.code, options.dest, dtype=options.dtype))
     except OSError as error:
         parser.exit(1, f"error: {error}\n")
 

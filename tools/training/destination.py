@@ -71,8 +71,11 @@ def written(dest: Path) -> Iterator[Path]:
 
 
 def _let_read(folder: Path) -> None:
-    """Let those read the files who may read the folder: some libraries write for the owner alone."""
+    """Let those read the files who may read the folder: some libraries write for the owner alone.
+
+    What is linked to elsewhere keeps its mode, which is that of the other place, too.
+    """
     allowed = folder.stat().st_mode & 0o666
     for file in folder.rglob("*"):
-        if file.is_file():
+        if file.is_file() and not file.is_symlink() and file.stat().st_nlink == 1:
             file.chmod(allowed)

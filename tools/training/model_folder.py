@@ -14,7 +14,7 @@ WEIGHTS = ("model*.safetensors", "pytorch_model*.bin")
 VOCABULARIES = ("*.model", "tokenizer.json", "vocab.json")
 
 
-def _read_object(file: Path) -> dict:
+def read_object(file: Path) -> dict:
     """The JSON object in a file."""
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -29,7 +29,7 @@ def adapter_settings(folder: Path) -> dict:
     """What the adapter's configuration says."""
     if not (folder / ADAPTER_CONFIG).is_file():
         raise UserError(f"{folder} holds no {ADAPTER_CONFIG}: give an adapter's folder")
-    return _read_object(folder / ADAPTER_CONFIG)
+    return read_object(folder / ADAPTER_CONFIG)
 
 
 def base_name(folder: Path, settings: dict) -> str:
@@ -61,7 +61,7 @@ def check_model(folder: Path) -> None:
         if (folder / ADAPTER_CONFIG).is_file():
             raise UserError(f"{folder} is an adapter and not a model: give its base model")
         raise UserError(f"{folder} holds no config.json: give a model's folder")
-    _read_object(folder / "config.json")
+    read_object(folder / "config.json")
     weights = weight_files(folder)
     if not weights:
         raise UserError(f"{folder} holds no weights, {' or '.join(WEIGHTS)}")
@@ -76,7 +76,7 @@ def check_model(folder: Path) -> None:
 def brings_code(folder: Path) -> bool:
     """Whether a model or a tokenizer here is of a class that comes with it."""
     files = [folder / name for name in ("config.json", "tokenizer_config.json")]
-    return any("auto_map" in _read_object(file) for file in files if file.is_file())
+    return any("auto_map" in read_object(file) for file in files if file.is_file())
 
 
 def weights_size(folder: Path) -> int:
