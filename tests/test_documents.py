@@ -34,6 +34,7 @@ ELSEWHERE = {  # what other tests run, or what takes too long for every test run
     "make demo": "make demo is run before a release, its parts in tests/training/test_demo.py",
     "make test": "this is it",
     "make fuzz EXAMPLES=1000": "tests/fuzz",
+    "python -m tools port THUDM/chatglm-6b ported/chatglm-6b --trust_remote_code": "tests/payload/test_port.py",
     "make format": "make lint is the same in earnest",
 }
 EXAMPLE = "docs/writing-a-patch.md"
