@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import ast
 
+from .engine.nodes import dotted
 from .engine.patch import Patch
 from .engine.promises import one_call
-from .engine.script import Script, dotted
+from .engine.script import Script
 
 TRAINER = "AdapterTrainer"
 # What the Trainer is given once, and the other patches vouch for.

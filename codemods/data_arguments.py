@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import ast
 
+from .engine.nodes import binds
 from .engine.patch import Patch
-from .engine.script import Script, binds
+from .engine.script import Script
 
 BASE = "PromptResponseArguments"
 CHECKS = "__post_init__"

@@ -15,8 +15,9 @@ from __future__ import annotations
 import ast
 
 from .engine.flow import is_bound
+from .engine.nodes import dotted, string
 from .engine.patch import Patch
-from .engine.script import Script, dotted, string
+from .engine.script import Script
 from .engine.syntax import add_element
 
 ENDINGS = {"csv", "json"}

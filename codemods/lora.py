@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import ast
 
+from .engine.nodes import binds
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
-from .engine.script import Script, binds
+from .engine.script import Script
 
 BASE = "LoraArguments"
 GIVEN = ("tokenizer", "stop_ids", "model_args", "training_args")

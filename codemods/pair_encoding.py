@@ -17,9 +17,10 @@ import re
 
 from .engine.dead_code import ASKS, DeadCode, only_binds, only_tells
 from .engine.flow import is_bound
+from .engine.nodes import binds, dotted, method_root, position
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
-from .engine.script import Script, binds, dotted, method_root, position
+from .engine.script import Script
 
 CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 # Packages that tokenising and chunking need, and methods that do more to a text.

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import ast
 
+from .engine.nodes import position
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
-from .engine.script import Script, position
+from .engine.script import Script
 
 MODEL = ("trainer", "tokenizer")
 IDS = ("encode_prompt", "stop_ids", "lead_ids")

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from .engine import loading
 from .engine.flow import is_bound
+from .engine.nodes import binds
 from .engine.patch import Patch
 from .engine.promises import one_call, takes
-from .engine.script import Script, binds
+from .engine.script import Script
 
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 WHY = "the data may be looked at before any weight is loaded"

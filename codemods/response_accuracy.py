@@ -13,8 +13,9 @@ from __future__ import annotations
 import ast
 
 from .engine.dead_code import DeadCode
+from .engine.nodes import binds
 from .engine.patch import Patch
-from .engine.script import Script, binds
+from .engine.script import Script
 
 THEIRS = ("compute_metrics", "preprocess_logits_for_metrics")
 LOADS = ("evaluate.load", "evaluate.combine", "datasets.load_metric")

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import ast
 
+from .engine.nodes import dotted
 from .engine.patch import Patch
-from .engine.script import Script, dotted
+from .engine.script import Script
 from .engine.syntax import add_entry
 
 KEY = "trust_remote_code"

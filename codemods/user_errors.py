@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import ast
 
+from .engine.nodes import DEFINITIONS, position
 from .engine.patch import Patch
-from .engine.script import DEFINITIONS, Script, position
+from .engine.script import Script
 
 TESTS = ("__name__ == '__main__'", "'__main__' == __name__")
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Container
 
-from .script import DEFINITIONS, Script, binds, dotted, names_in, targets
+from .nodes import DEFINITIONS, binds, dotted, names_in, targets
+from .script import Script
 
 LOGS = ("debug", "info", "warning", "warning_once", "warning_rank0", "warn", "error", "print")
 MORE_THAN_BINDS = (

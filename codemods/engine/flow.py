@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from .script import DEFINITIONS, Script, binds
+from .nodes import DEFINITIONS, binds
+from .script import Script
 
 ENDS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
 HEADS = (ast.For, ast.With)

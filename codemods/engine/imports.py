@@ -5,9 +5,10 @@ from __future__ import annotations
 import libcst as cst
 
 from .concrete import children
+from .nodes import whole_name
 from .payload import Payload
 from .refusal import Refusal
-from .script import Script, whole_name
+from .script import Script
 
 
 def _local(alias: cst.ImportAlias) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 
 from .flow import is_bound
+from .nodes import binds, position
 from .promises import unconditional
-from .script import Script, binds, position
+from .script import Script
 
 
 def _loads(script: Script, *roles: str) -> list[ast.AST]:

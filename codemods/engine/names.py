@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .script import Scope, Script
+    from .nodes import Scope
+    from .script import Script
 
 ROLES = {
     "model_args": "model arguments",

@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from .script import walk
+from .nodes import walk
 
 PATCHES = Path(__file__).resolve().parents[2] / "patches"
 COMMON = "common"  # the layer of every series

@@ -11,9 +11,10 @@ import libcst as cst
 
 from codemods.engine import imports
 from codemods.engine.edits import Edits
+from codemods.engine.nodes import binds
 from codemods.engine.patch import Patch
 from codemods.engine.refusal import Refusal
-from codemods.engine.script import Script, binds
+from codemods.engine.script import Script
 from codemods.engine.syntax import statements
 from tools.regenerate import verify
 from tools.regenerate.series import Series

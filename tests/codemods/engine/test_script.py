@@ -7,9 +7,10 @@ import platform
 
 import pytest
 
+from codemods.engine.nodes import binds, dotted, method_root, whole_name
 from codemods.engine.promises import takes, unconditional
 from codemods.engine.refusal import Candidate, Refusal, plain
-from codemods.engine.script import Script, binds, dotted, method_root, whole_name
+from codemods.engine.script import Script
 from tests.codemods.helpers import OLD, each, render
 
 
