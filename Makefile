@@ -55,7 +55,7 @@ check: .venv/tools ## Regenerate in memory; fail and show the difference where l
 diff: .venv/tools ## Show upstream → generated as a coloured diff
 	@$(PY) -m tools diff $(COMMON) $(FILE) $(REF)
 
-demo: .venv/demo ## Regenerate, train a toy ChatGLM under DeepSpeed, show what it learnt
+demo: .venv/demo ## Regenerate, port a toy ChatGLM, train it under DeepSpeed, show what it learnt
 	@stack=$$($(PY) -m tools stack $(call option,--ref,TRANSFORMERS_REF)) && \
 	$(MAKE) --silent --no-print-directory .venv-$$stack/done && \
 	$(PY) -m tools demo $(call option,--repo,TRANSFORMERS_REPO) $(call option,--ref,TRANSFORMERS_REF) $(call option,--work,WORK)

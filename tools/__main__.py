@@ -59,10 +59,16 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument(
                 "--accept-moved", action="store_true", help="take a tag that left its locked commit"
             )
-    sub = commands.add_parser("demo", help="regenerate, train a toy ChatGLM, show what it learnt")
+    sub = commands.add_parser(
+        "demo", help="regenerate, port and train a toy ChatGLM, show what it learnt"
+    )
     sub.set_defaults(run=demo)
     sub.add_argument("--repo", help="git URL or path of a local clone (default: GitHub's)")
-    sub.add_argument("--ref", help="genuine upstream at this ref (default: the miniature upstream)")
+    sub.add_argument(
+        "--ref",
+        help="genuine upstream at this ref (default: the locks' newest with --repo, else the "
+        "miniature upstream)",
+    )
     sub.add_argument("--work", default=Path("build/demo"), type=Path, help="folder to write")
     sub = commands.add_parser("stack", help="print which training stack fits a ref")
     sub.set_defaults(run=stack)

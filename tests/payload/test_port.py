@@ -1,5 +1,6 @@
 """tools/training/port: the toy family's code, as old as the published, on this stack."""
 
+import inspect
 import json
 import os
 import shutil
@@ -142,6 +143,31 @@ def test_it_computes_what_an_old_release_does(made, tmp_path):
 
 
 @pytest.mark.skipif(IS_OLD, reason="needs no port")
+def test_the_first_is_as_large_as_asked_for(tmp_path):
+    """As the demo has it; the others are of one size."""
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("你叫什么名字？\n我叫小雨。\n")
+    sizes = ("--hidden-size", "64", "--corpus", corpus)
+    command = [sys.executable, "-m", "tests.toy_chatglm", tmp_path / "large", *sizes]
+    subprocess.run([*command, "--kind", "chatglm6b"], check=True, cwd=ROOT)
+    folder = tmp_path / "large"
+    if not IS_OLD:
+        folder = tmp_path / "new"
+        port.port(str(tmp_path / "large"), folder, trust=True)
+    model, tokenizer = load(folder)
+    assert model.get_input_embeddings().weight.shape == (400, 64)
+    assert tokenizer.decode(tokenizer("我叫小雨。")["input_ids"][:-2]) == "我叫小雨。"
+    with pytest.raises(ValueError, match="a toy glm4 is of one size: leave out hidden_size"):
+        family.build(tmp_path / "none", "glm4", hidden_size=64)
+
+
+def test_the_firsts_loss_is_the_same_on_any_number_of_ranks(made):
+    """A `forward` that takes any name is taken for one that weighs tokens, its loss multiplied."""
+    model, _ = load(made("chatglm6b")[1])
+    takes = inspect.signature(model.forward).parameters.values()
+    assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in takes)
+
+
 def test_files_are_as_they_were(made):
     old, new = made("chatglm6b")
     for file in old.glob("*"):

@@ -18,15 +18,17 @@ def main() -> None:
         "--corpus", metavar="FILE", type=Path, help="train the tokenizer on the lines of this file"
     )
     parser.add_argument(
-        "--kind", choices=family.KINDS, help="one with the habits of its time, of fixed size"
+        "--kind",
+        choices=family.KINDS,
+        help="one with the habits of its time; the sizes and the corpus are for chatglm6b alone",
     )
     options = vars(parser.parse_args())
-    if kind := options.pop("kind"):
-        print(family.build(options["dest"], kind, options["seed"]))
-        return
     if options["corpus"] is not None:
         options["corpus"] = options["corpus"].read_text(encoding="utf-8").splitlines()
-    print(build(options.pop("dest"), **options))
+    dest, kind = options.pop("dest"), options.pop("kind")
+    if kind in family.LATER:
+        options = {"seed": options["seed"]}
+    print(family.build(dest, kind, **options) if kind else build(dest, **options))
 
 
 if __name__ == "__main__":

@@ -49,15 +49,20 @@ GLM4_TEMPLATE = (
 )
 
 
-def build(dest: Path, kind: str, seed: int = 0) -> Path:
-    """Write the model folder ``dest`` of a kind (one of KINDS) and return its path."""
+def build(dest: Path, kind: str, seed: int = 0, **sizes) -> Path:
+    """Write the model folder ``dest`` of a kind (one of KINDS) and return its path.
+
+    ``sizes`` and ``corpus``, as ``first_settings`` has them, are for ChatGLM-6B's kind alone.
+    """
+    if sizes and kind != FIRST:
+        raise ValueError(f"a toy {kind} is of one size: leave out {', '.join(sizes)}")
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
     for file in sorted((HERE / "old_code").glob("*.py")):
         if ("first" in file.name) <= (kind == FIRST):
             shutil.copyfile(file, dest / file.name)
     if kind == FIRST:
-        config, tokenizer = _first(dest)
+        config, tokenizer = _first(dest, **sizes)
     else:
         count = write_vocabulary(kind, dest, bundled_corpus(), dummy_prefix=False)
         modules = ("configuration_toy_glm", "modeling_toy_glm", TOKENIZERS[kind])
@@ -72,11 +77,11 @@ def build(dest: Path, kind: str, seed: int = 0) -> Path:
     return dest
 
 
-def _first(dest: Path) -> tuple[dict, dict]:
+def _first(dest: Path, **sizes) -> tuple[dict, dict]:
     """The two configurations of a toy ChatGLM-6B, whose arithmetic is the other toy's."""
     for file in sorted((HERE / "remote_code").glob("*.py")):
         shutil.copyfile(file, dest / file.name)
-    config, tokenizer = first_settings(dest)
+    config, tokenizer = first_settings(dest, **sizes)
     model = "modeling_toy_glm_first.ChatGLMForConditionalGeneration"
     config["auto_map"] = {
         "AutoConfig": "configuration_toy_glm.FirstConfig",

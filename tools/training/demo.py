@@ -1,17 +1,19 @@
-"""``make demo``: regenerate, train a toy ChatGLM under DeepSpeed, and show what it learnt.
+"""``make demo``: regenerate, port a toy ChatGLM, train it under DeepSpeed, show what it learnt.
 
-Everything is real but small: git, DeepSpeed with two ranks on the CPU, LoRA, generation. The
-model is a toy of this project's own (tests/toy_chatglm) and so is the data.
+Everything is real but small: git, the port, DeepSpeed with two ranks on the CPU, LoRA, generation.
+The model is a toy of this project's own (tests/toy_chatglm), whose code has the published
+ChatGLM-6B's habits, and so is the data.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -27,6 +29,7 @@ DATA = series.ROOT / "docs" / "examples" / "chat_zh.json"
 STEPS = 150
 ASKED = 3  # prompts shown before and after
 LAYERS = "query_key_value,dense,dense_h_to_4h,dense_4h_to_h"
+NEEDS_NO_PORT = "needs no port"  # what `tools port` says of a release that runs the code as it is
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -35,9 +38,9 @@ def run(args: argparse.Namespace) -> int:
     work = args.work.resolve()
     _empty(work)
     script = _regenerate(args, work, console)
-    python = stacks.python(args.ref)
+    python, release = stacks.python(args.ref), _release(args.ref)
     with Progress(
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<34}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[note]}"),
@@ -45,13 +48,18 @@ def run(args: argparse.Namespace) -> int:
         console=console,
     ) as progress:
         run = _Run(python, script, work)
-        with _step(progress, "building a toy ChatGLM"):
+        with _step(progress, "building a toy ChatGLM-6B"):
             run.build_model()
+        with _step(progress, f"porting it to {release}") as note:
+            note(run.port())
         with _step(progress, f"asking {ASKED} prompts, untrained"):
             before = run.predict()
-        task = progress.add_task("training, 2 DeepSpeed ranks", total=STEPS, note="")
-        for step, loss in run.train():
+        task = progress.add_task("training LoRA, 2 DeepSpeed ranks", total=STEPS, note="")
+        training = run.train()
+        for step, loss in itertools.islice(training, STEPS):
             progress.update(task, completed=step, note=f"loss {loss:.3f}")
+        with _step(progress, f"asking {ASKED} prompts, trained"):
+            list(training)  # the same run, to its end
     losses, after = run.losses(), run.answers("trained")
     chart = _draw(losses, work / "loss.png")
     _report(console, losses, before, after, {"script": script, **run.places(), "curve": chart})
@@ -69,10 +77,10 @@ def _empty(work: Path) -> None:
 
 
 def _regenerate(args: argparse.Namespace, work: Path, console: Console) -> Path:
-    """The generated script, from genuine upstream where a ref was asked for."""
+    """The generated script, from genuine upstream where a ref or a repository was asked for."""
     chosen = series.load("chatglm")
-    if args.ref:
-        found = upstream.fetch(args.repo or upstream.DEFAULT_REPO, args.ref)
+    if args.ref or args.repo:
+        found = upstream.fetch(args.repo or upstream.DEFAULT_REPO, args.ref or _newest())
         console.print(f"upstream: genuine, {found.repo} {found.ref} {found.commit[:12]}")
     else:
         from tests.miniature import TAGS, build_repo
@@ -81,7 +89,7 @@ def _regenerate(args: argparse.Namespace, work: Path, console: Console) -> Path:
         found = upstream.fetch(repo, TAGS[-1])
         console.print(
             f"upstream: the bundled miniature, in the shape of {TAGS[-1]} "
-            "(make demo TRANSFORMERS_REF=v4.28.0 fetches the genuine script)"
+            f"(make demo TRANSFORMERS_REF={_newest()} fetches the genuine script)"
         )
     result = transform.transform(found, chosen)
     with outputs.held(work):
@@ -90,11 +98,26 @@ def _regenerate(args: argparse.Namespace, work: Path, console: Console) -> Path:
     return work / chosen.script
 
 
+def _newest(out: Path = series.ROOT / "generated") -> str:
+    """The newest release that a lock in ``out`` is at; without one the miniature's newest."""
+    from tests.miniature import TAGS
+
+    locks = [outputs.read_lock(out, series.load(name).script) for name in series.names()]
+    refs = [lock["upstream"]["ref"] for lock in locks if lock]
+    return max(filter(stacks.version, refs), key=stacks.version, default=TAGS[-1])
+
+
+def _release(ref: str | None) -> str:
+    """The release of transformers in the stack of a ref; no ref: in the newest stack."""
+    stack = stacks.stack_for(ref) if ref else stacks.stacks()[-1]
+    return f"transformers {stacks.requirement(stack, 'transformers')}"
+
+
 @contextlib.contextmanager
-def _step(progress: Progress, what: str) -> Iterator[None]:
-    """One step of the program, on a line of its own."""
+def _step(progress: Progress, what: str) -> Iterator[Callable[[str], None]]:
+    """One step of the program, on a line of its own; gives what adds a note to the line."""
     task = progress.add_task(what, total=1, note="")
-    yield
+    yield lambda note: progress.update(task, note=note)
     progress.update(task, completed=1)
 
 
@@ -103,6 +126,7 @@ class _Run:
 
     def __init__(self, python: Path, script: Path, work: Path):
         self.python, self.script, self.work = python, script, work
+        self.published, self.model = work / "published", work / "model"
         self.rows = json.loads(DATA.read_text(encoding="utf-8"))
         self.asked = work / "asked.json"
         chosen = self.rows[:: len(self.rows) // ASKED][:ASKED]
@@ -112,6 +136,7 @@ class _Run:
     def places(self) -> dict[str, Path]:
         return {
             "review sheet": self.work / "run_clm_lora.review.md",
+            "model": self.model,
             "adapter": self.work / "trained",
             "predictions": self.work / "trained" / "generated_predictions.jsonl",
             "logs": self.work / "logs",
@@ -122,13 +147,26 @@ class _Run:
         corpus = self.work / "corpus.txt"
         rounds = [f"[Round {number}]\n问：\n答：" for number in range(3)]
         corpus.write_text("\n".join(dict.fromkeys(texts + rounds)) + "\n", encoding="utf-8")
-        command = ("-m", "tests.toy_chatglm", self.work / "model", "--corpus", corpus)
-        command += ("--hidden-size", 64, "--vocab-size", 700)
+        command = ("-m", "tests.toy_chatglm", self.published, "--kind", "chatglm6b")
+        command += ("--corpus", corpus, "--hidden-size", 64, "--vocab-size", 700)
         launch.run(self.python, self.work / "logs" / "model.log", *command)
+
+    def port(self) -> str:
+        """Make the model's code work on this stack; a note where it does as it is."""
+        log = self.work / "logs" / "port.log"
+        command = ("-m", "tools", "port", self.published, self.model, "--trust_remote_code")
+        try:
+            launch.run(self.python, log, *command)
+        except UserError:
+            if NEEDS_NO_PORT not in log.read_text(encoding="utf-8"):
+                raise
+            self.model = self.published
+            return NEEDS_NO_PORT
+        return ""
 
     def _arguments(self, out: str) -> list[object]:
         return [
-            *("--model_name_or_path", self.work / "model", "--output_dir", self.work / out),
+            *("--model_name_or_path", self.model, "--output_dir", self.work / out),
             *("--test_file", self.asked, "--history_column", "history", "--do_predict"),
             *("--validation_file", DATA, "--report_to", "none", *self.cpu),
         ]
@@ -186,7 +224,9 @@ def _draw(losses: list[float], file: Path) -> Path:
 
     figure, axes = pyplot.subplots(figsize=(7, 4), layout="constrained")
     axes.plot(range(1, len(losses) + 1), losses)
-    axes.set(xlabel="step", ylabel="training loss", title="Toy ChatGLM with LoRA, ZeRO-2, 2 ranks")
+    axes.set(
+        xlabel="step", ylabel="training loss", title="Toy ChatGLM-6B with LoRA, ZeRO-2, 2 ranks"
+    )
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     figure.savefig(file, dpi=120)

@@ -134,10 +134,12 @@ class ChatGLMForConditionalGeneration(ChatGLMPreTrainedModel):
         position_ids=None,
         attention_mask=None,
         past_key_values=None,
+        inputs_embeds=None,
         labels=None,
         use_cache=None,
+        output_attentions=None,
+        output_hidden_states=None,
         return_dict=None,
-        **kwargs,
     ):
         use_cache = use_cache if use_cache is not None else self.config.use_cache
         states, presents = self.transformer(
