@@ -40,7 +40,7 @@ def _logits(script: Runner, base: Path, adapter: Path) -> list[float]:
 
 
 def test_native_glm(glm: tuple[str, Runner]) -> None:
-    """Nothing is said of the modules to adapt; the merged model has the adapter's logits."""
+    """Nothing is said of the modules to adapt."""
     kind, script = glm
     said = script.run(
         "out",
@@ -54,12 +54,26 @@ def test_native_glm(glm: tuple[str, Runner]) -> None:
         lora_dropout=0.1,
     )
     assert f"LoRA on {TOLD[kind]}\n" in said
-    losses, out = script.losses("out"), script.folder / "out"
+    losses = script.losses("out")
     assert losses[20] < losses[1] / 2
     assert script.results("out")["eval_loss"] < losses[1] / 2
     assert len(script.predictions("out")) == len(ROWS)
-    adapter_only(out)
-    merged = script.folder / "merged"
+    adapter_only(script.folder / "out")
+    _merges(script)
+
+
+@pytest.mark.parametrize("glm", ["glm4_moe"], indirect=True)
+def test_experts_on_request(glm: tuple[str, Runner]) -> None:
+    _, script = glm
+    options = {"lora_target_modules": "all-linear", "lora_dropout": 0}
+    said = script.run("out", do_train=True, max_steps=20, **options)
+    assert f"LoRA on {ATTENTION}, experts, gate; none on " in said
+    _merges(script)
+
+
+def _merges(script: Runner) -> None:
+    """The merged model has the logits of base and adapter, which are no longer the base's."""
+    out, merged = script.folder / "out", script.folder / "merged"
     script.program("-m", "tools", "merge", out, merged)
     expected = _logits(script, script.model, out)
     assert _logits(script, merged, merged) == pytest.approx(expected, abs=1e-3)
