@@ -11,11 +11,10 @@ from added_tokens import _token_settings
 from base_model import _describe_base
 from existing_adapter import _adapter_folder, _check_base, _load_adapter
 from generation_ends import _end_answers_at
+from lora_targets import _adapted, _require_module, _split_names, _target_modules
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
-
-CHATGLM_ATTENTION = "query_key_value"
 
 
 @dataclass
@@ -33,7 +32,8 @@ class LoraArguments:
         default=None,
         metadata={
             "help": "Names of the linear modules to adapt, separated by commas. Default: query_key_value "
-            "where the model has it (ChatGLM does), else peft's choice for the model's type."
+            "where the model has it (ChatGLM does), else peft's choice for the model's type, else all but "
+            "the head, the feed-forward blocks of a model with experts, and what learns nothing."
         },
     )
     lora_bias: str = field(
@@ -55,66 +55,6 @@ class LoraArguments:
     allow_non_finite: bool = field(
         default=False,
         metadata={"help": "Go on where the loss is NaN or infinite, instead of ending the run."},
-    )
-
-
-def _split_names(text):
-    """Return the comma-separated names in `text`, which may be None."""
-    return [name.strip() for name in (text or "").split(",") if name.strip()]
-
-
-def _linear_names(model):
-    """Return the last parts of the names of the model's linear modules, in order, each once."""
-    # Conv1D is GPT-2's transposed linear layer; peft adapts it as well.
-    return list(
-        dict.fromkeys(
-            name.rpartition(".")[2]
-            for name, module in model.named_modules()
-            if isinstance(module, torch.nn.Linear) or type(module).__name__ == "Conv1D"
-        )
-    )
-
-
-def _some_linear(model):
-    names = _linear_names(model)
-    return ", ".join(names[:8]) + (", …" if len(names) > 8 else "")
-
-
-def _require_module(model, argument, name):
-    """Raise UserError unless the name of a module of the model ends so."""
-    if not any(f".{path}".endswith(f".{name}") for path, _ in model.named_modules()):
-        raise UserError(
-            f"{argument}: the model has no module {name!r}; linear ones are: {_some_linear(model)}."
-        )
-
-
-def _target_modules(model, requested):
-    """Return the modules to adapt, as peft takes them: a list of names, or "all-linear".
-
-    Raises:
-        UserError: a requested name matches nothing, or nothing was requested and there is no
-            default for this model.
-    """
-    # peft's own name for "every linear module but the head", in the releases that have it.
-    shorthand = getattr(peft.utils, "INCLUDE_LINEAR_LAYERS_SHORTHAND", None)
-    names = _split_names(requested)
-    if shorthand and names == [shorthand]:
-        return shorthand
-    for name in names:
-        _require_module(model, "--lora_target_modules", name)
-    if names:
-        return names
-    if CHATGLM_ATTENTION in _linear_names(model):
-        return [CHATGLM_ATTENTION]
-    model_type = getattr(model.config, "model_type", None)
-    known = getattr(peft.utils, "TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING", {})
-    if model_type in known:
-        return known[model_type]
-    if shorthand:
-        return shorthand
-    raise UserError(
-        f"peft knows no modules to adapt in a {model_type!r} model; name some of its linear ones "
-        f"with --lora_target_modules: {_some_linear(model)}."
     )
 
 
@@ -215,6 +155,7 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
         model = _load_adapter(model, folder)
     model.base_model_record = record
     training_args.allow_non_finite = model_args.allow_non_finite
+    logger.info("LoRA on %s.", _adapted(model))
     trainable, total = _count_parameters(model)
     logger.info(
         "Training %s of %s parameters (%.4f %%).",

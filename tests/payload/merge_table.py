@@ -19,7 +19,7 @@ from pathlib import Path
 if __name__ == "__main__":
     import tests.payload.conftest  # noqa: F401  the payload modules on the import path
 import base_model
-import lora
+import lora_targets
 import peft
 import torch
 import transformers
@@ -149,7 +149,7 @@ def add_adapter(case: Case, base: Path):
         r=2,
         lora_alpha=4,
         lora_dropout=0.0,
-        target_modules=lora._target_modules(model, case.target_modules()),
+        target_modules=lora_targets._target_modules(model, case.target_modules()),
         modules_to_save=case.modules_to_save() or None,
         **options,
     )

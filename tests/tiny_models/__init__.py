@@ -60,6 +60,18 @@ class Family:
     shape: dict[str, object] = field(default_factory=lambda: SHAPE)
 
 
+def _glm(model_type: str, **shape: object) -> Family:
+    return Family(
+        model_type=model_type,
+        special=("<|endoftext|>", "[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|system|>"),
+        ends=("<|endoftext|>", "<|user|>"),
+        names={"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
+        prefix=("[gMASK]", "<sop>"),
+        template=GLM_TEMPLATE,
+        shape={**SHAPE, "head_dim": 16, **shape},
+    )
+
+
 KINDS = {
     "gpt2": Family(
         model_type="gpt2",
@@ -91,23 +103,44 @@ KINDS = {
         names={"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
         template=QWEN_TEMPLATE,
     ),
-    "glm4": Family(
-        model_type="glm4",
-        special=("<|endoftext|>", "[gMASK]", "<sop>", "<|user|>", "<|assistant|>", "<|system|>"),
-        ends=("<|endoftext|>", "<|user|>"),
-        names={"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
-        prefix=("[gMASK]", "<sop>"),
-        template=GLM_TEMPLATE,
-        shape={**SHAPE, "head_dim": 16},
-    ),
+    "glm4": _glm("glm4"),
 }
+# Experts that are chosen among, beside one that all tokens go through, in the second layer.
+EXPERTS = {
+    "moe_intermediate_size": 32,
+    "n_routed_experts": 4,
+    "num_experts_per_tok": 2,
+    "n_shared_experts": 1,
+    "n_group": 1,
+    "topk_group": 1,
+}
+# Queries and keys through few numbers, and an indexer that picks the tokens to attend to.
+SPARSE_ATTENTION = {
+    "num_key_value_heads": 4,
+    "q_lora_rank": 32,
+    "kv_lora_rank": 16,
+    "qk_rope_head_dim": 16,
+    "qk_nope_head_dim": 16,
+    "v_head_dim": 16,
+    "index_n_heads": 2,
+    "index_head_dim": 32,
+    "index_topk": 16,
+}
+# What transformers itself has of GLM, from GLM-4-9B's to GLM-5's.
+GLMS = {
+    "glm": _glm("glm"),
+    "glm4": KINDS["glm4"],
+    "glm4_moe": _glm("glm4_moe", **EXPERTS, first_k_dense_replace=1),
+    "glm_moe_dsa": _glm("glm_moe_dsa", **EXPERTS, **SPARSE_ATTENTION, first_k_dense_replace=1),
+}
+FAMILIES = {**KINDS, **GLMS}
 
 
 def available() -> list[str]:
     """The kinds whose models this release of transformers has."""
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    return [kind for kind, family in KINDS.items() if family.model_type in CONFIG_MAPPING_NAMES]
+    return [kind for kind, family in FAMILIES.items() if family.model_type in CONFIG_MAPPING_NAMES]
 
 
 def build(kind: str, dest: Path, *, template: bool = True, seed: int = 0) -> Path:
@@ -119,15 +152,15 @@ def build(kind: str, dest: Path, *, template: bool = True, seed: int = 0) -> Pat
     """
     import transformers
 
-    if kind not in KINDS:
-        raise ValueError(f"no kind {kind!r}: choose from {', '.join(KINDS)}")
+    if kind not in FAMILIES:
+        raise ValueError(f"no kind {kind!r}: choose from {', '.join(FAMILIES)}")
     if kind not in available():
         raise ValueError(f"transformers {transformers.__version__} has no {kind} models")
     dest = Path(dest)
     dest.mkdir(parents=True, exist_ok=True)
     tokenizer = make_tokenizer(kind, template=template)
     tokenizer.save_pretrained(dest)
-    _model(KINDS[kind], tokenizer, seed).save_pretrained(dest)
+    _model(FAMILIES[kind], tokenizer, seed).save_pretrained(dest)
     return dest
 
 
@@ -137,7 +170,7 @@ def make_tokenizer(kind: str, *, template: bool = True):
     from tokenizers import decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    family = KINDS[kind]
+    family = FAMILIES[kind]
     bpe = tokenizers.Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()

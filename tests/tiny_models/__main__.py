@@ -4,12 +4,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import KINDS, build
+from . import FAMILIES, build
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.tiny_models", description=__doc__)
-    parser.add_argument("kind", metavar="KIND", choices=list(KINDS), help=", ".join(KINDS))
+    parser.add_argument("kind", metavar="KIND", choices=list(FAMILIES), help=", ".join(FAMILIES))
     parser.add_argument("dest", metavar="DEST", type=Path, help="folder to write")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-template", action="store_true", help="a tokenizer without one")

@@ -325,26 +325,6 @@ def test_an_adapter_can_be_trained_on(tmp_path):
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-class Plain(nn.Module):
-    """A model whose linear modules have no name that is known."""
-
-    def __init__(self, model_type):
-        super().__init__()
-        self.config = types.SimpleNamespace(model_type=model_type)
-        self.c_attn = nn.Linear(2, 2)
-        self.up = nn.Linear(2, 2)
-
-
-def test_other_models_get_what_peft_knows():
-    assert list(lora._target_modules(Plain("gpt2"), None)) == ["c_attn"]
-    if hasattr(peft.utils, "INCLUDE_LINEAR_LAYERS_SHORTHAND"):
-        assert lora._target_modules(Plain("new"), None) == "all-linear"
-        assert lora._target_modules(Plain("new"), "all-linear") == "all-linear"
-    else:
-        with pytest.raises(ValueError, match="name some of its linear ones .*: c_attn, up"):
-            lora._target_modules(Plain("new"), None)
-
-
 def test_the_parser_takes_the_arguments():
     parser = transformers.HfArgumentParser((lora.LoraArguments,))
     (parsed,) = parser.parse_args_into_dataclasses(["--lora_rank", "2", "--lora_bias", "all"])
