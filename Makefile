@@ -113,8 +113,8 @@ bench: .venv/dev ## Speed and memory beside their rivals (PARTS="training ranks 
 	@$(PY) -m benchmarks $(foreach part,$(value PARTS),$(call quote,$(part))) \
 	$(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
 
-matrix: .venv/tools ## Train with each release of transformers that matters: docs/compatibility.md
-	@$(PY) -m tools.training.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS)
+matrix: .venv/tools ## Train with each release of transformers that matters (MODELS=1: each GLM): docs/compatibility.md
+	@$(PY) -m tools.training.matrix $(call option,--repo,TRANSFORMERS_REPO) $(call several,--refs,REFS) $(if $(MODELS),--models)
 
 lint: .venv/dev ## ruff
 	$(PY) -m ruff check --quiet .

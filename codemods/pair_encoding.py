@@ -27,11 +27,9 @@ CHANGES = ("pop", "popitem", "update", "setdefault", "clear")
 TOKENISING = ("transformers", "datasets", "torch", "numpy", "itertools", "functools", "logging")
 TOKENISING += ("collections", "copy", "math", "time", "tqdm", "typing")
 PROCESSING = ("replace", "strip", "lstrip", "rstrip", "lower", "upper", "title", "split", "sub")
-HOW = (
-    "preprocessing_num_workers",
-    "overwrite_cache",
-)  # the data arguments that encode_datasets reads
-OPTIONS = ("num_proc", "load_from_cache_file")  # of map(), that they say
+# The data arguments that encode_datasets reads, and the options of map() that they say.
+HOW = ("preprocessing_num_workers", "overwrite_cache")
+OPTIONS = ("num_proc", "load_from_cache_file")
 GIVEN = ("data", "tokenizer", "data_args", "training_args")
 PARTS = {"train_dataset": "train", "eval_dataset": "validation"}
 

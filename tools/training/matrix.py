@@ -26,6 +26,7 @@ REFS = ("v4.28.0", "v4.36.0", "v4.45.0", "v4.56.0", "v5.0.0", "v5.1.0")
 PACKAGES = ("transformers", "peft", "accelerate", "datasets")
 STEPS = ("regenerates", "parses", "trains", "resumes")
 MODELS = {"chatglm": ["tests.toy_chatglm"], "causal": ["tests.tiny_models", "gpt2"]}
+MODELS_HEAD = "\n## Models\n\n"
 TABLE = series.ROOT / "docs" / "compatibility.md"
 
 
@@ -36,6 +37,7 @@ class Row:
     versions: dict[str, str]
     passed: list[str] = field(default_factory=list)
     problem: str = ""
+    how: str = "as it is"  # a model's code was loaded
 
 
 def environment(ref: str, newest: str) -> Path:
@@ -146,6 +148,26 @@ def table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
+def rewrite(releases: str = "", models: str = "") -> None:
+    """Write a part of docs/compatibility.md, and leave the other as it is."""
+    there = TABLE.read_text(encoding="utf-8") if TABLE.exists() else ""
+    first, _, second = there.partition(MODELS_HEAD)
+    second = models or second
+    TABLE.write_text((releases or first) + (MODELS_HEAD + second if second else ""), "utf-8")
+
+
+def show_models(repo: str, work: Path) -> int:
+    """Write and print the table of models; a model that a stack does not know is no failure."""
+    from tools.training import model_matrix
+
+    rows = model_matrix.rows(repo, work)
+    told = model_matrix.table(rows)
+    rewrite(models=f"{model_matrix.__doc__.split(chr(10), 2)[2]}\n{told}\n")
+    print(told)
+    started = [row for _, row in rows if "loads" in row.passed]
+    return 0 if all(len(row.passed) == len(model_matrix.STEPS) for row in started) else 1
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tools.training.matrix", description=__doc__.split("\n")[0]
@@ -153,10 +175,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repo", default=upstream.DEFAULT_REPO)
     parser.add_argument("--refs", nargs="*", default=REFS)
     parser.add_argument("--work", type=Path, default=series.ROOT / "build" / "matrix")
+    parser.add_argument("--models", action="store_true", help="the table of models instead")
     parser.add_argument("--environment", metavar="REF", help="set one up, print its python, stop")
     args = parser.parse_args(argv)
     if args.environment:
         return show_environment(args.environment)
+    if args.models:
+        return show_models(args.repo, args.work / "models")
     newest = max(args.refs, key=stacks.version)
     rows = []
     try:
@@ -174,8 +199,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"error: {' '.join(map(str, error.cmd[:6]))} … failed: see above", file=sys.stderr)
         return 1
     if tuple(args.refs) == REFS:
-        text = f"# Compatibility\n\n{__doc__.split(chr(10), 2)[2]}\n{table(rows)}\n"
-        TABLE.write_text(text, encoding="utf-8")
+        rewrite(releases=f"# Compatibility\n\n{__doc__.split(chr(10), 2)[2]}\n{table(rows)}\n")
     print(table(rows))
     return 0 if all(len(row.passed) == len(STEPS) for row in rows) else 1
 
