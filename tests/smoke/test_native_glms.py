@@ -52,6 +52,7 @@ def test_native_glm(glm: tuple[str, Runner]) -> None:
         max_target_length=8,
         lora_target_modules=None,
         lora_dropout=0.1,
+        log_level="info",
     )
     assert f"LoRA on {TOLD[kind]}\n" in said
     losses = script.losses("out")
@@ -65,7 +66,7 @@ def test_native_glm(glm: tuple[str, Runner]) -> None:
 @pytest.mark.parametrize("glm", ["glm4_moe"], indirect=True)
 def test_experts_on_request(glm: tuple[str, Runner]) -> None:
     _, script = glm
-    options = {"lora_target_modules": "all-linear", "lora_dropout": 0}
+    options = {"lora_target_modules": "all-linear", "lora_dropout": 0, "log_level": "info"}
     said = script.run("out", do_train=True, max_steps=20, **options)
     assert f"LoRA on {ATTENTION}, experts, gate; none on " in said
     _merges(script)
