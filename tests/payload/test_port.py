@@ -143,6 +143,18 @@ def test_it_computes_what_an_old_release_does(made, tmp_path):
 
 
 @pytest.mark.skipif(IS_OLD, reason="needs no port")
+@pytest.mark.parametrize("kind", KINDS)
+def test_embeddings_may_be_resized(kind, made):
+    """As upstream's script does, under ZeRO-3 always."""
+    if runs_unported(kind):
+        pytest.skip("its code says itself whether they may")
+    model, tokenizer = load(made(kind)[1])
+    model.resize_token_embeddings(len(tokenizer) + 8)
+    ids = torch.tensor([[len(tokenizer) + 7, *tokenizer("a")["input_ids"]]])
+    assert model(ids).logits.isfinite().all()
+    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer) + 8
+
+
 def test_the_first_is_as_large_as_asked_for(tmp_path):
     """As the demo has it; the others are of one size."""
     corpus = tmp_path / "corpus.txt"

@@ -51,7 +51,8 @@ ENVIRONMENT = {
     "DS_ACCELERATOR": "cpu",
     "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
-    "PYTHONPATH": str(ROOT),
+    # With what a stack lacks that published code asks for: GLM-4's tiktoken.
+    "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH")))),
     # Compiled by DeepSpeed once for each stack.
     "TORCH_EXTENSIONS_DIR": os.path.join(
         tempfile.gettempdir(), "payload-extensions", sys.prefix.strip(os.sep).replace(os.sep, "-")

@@ -57,9 +57,7 @@ NEEDS_NO_PORT = "it needs no port"
 
 
 def _environment(home: Path) -> dict[str, str]:
-    """That of the other runs, with what $PYTHONPATH adds to a stack (GLM-4's tiktoken)."""
-    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    return {**os.environ, **ENVIRONMENT, "HF_HOME": str(home), "PYTHONPATH": path}
+    return {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
 
 
 @pytest.fixture(scope="session")
@@ -153,7 +151,7 @@ test_gradient_checkpointing_and_few_checkpoints = (
 
 
 def test_it_learns_and_the_published_chat_agrees(script: Runner) -> None:
-    toy.test_it_learns(script)
+    toy.learnt(script)  # the loss has a floor where a small frozen head makes the logits
     ran = subprocess.run(
         [sys.executable, "-c", CHAT, script.model, script.folder / "out", json.dumps(ROWS)],
         env=script.env,

@@ -61,19 +61,24 @@ def adapter_only(folder: Path) -> None:
     assert all("lora_" in name for name in names)
 
 
-def test_it_learns(script: Runner) -> None:
-    """Trained to the end it answers each prompt with just the response it was taught."""
+def learnt(script: Runner) -> dict:
+    """Trained to the end it answers each prompt with just the response it was taught: the results."""
     test = script.data("test.json", ROWS)
     options = {"do_train": True, "do_eval": True, "do_predict": True, "test_file": test}
     script.run("out", launcher=PYTHON, max_steps=120, **options)
     answers = script.predictions("out")
     assert [a["prediction"] for a in answers] == [row["response"] for row in ROWS]
     results = script.results("out")
-    assert results["eval_loss"] < 0.05
     assert results["eval_accuracy"] > 0.99
-    assert results["perplexity"] < 1.1
     assert results["predict_rouge_l"] > 99
     adapter_only(script.folder / "out")
+    return results
+
+
+def test_it_learns(script: Runner) -> None:
+    results = learnt(script)
+    assert results["eval_loss"] < 0.05
+    assert results["perplexity"] < 1.1
 
 
 @pytest.mark.parametrize("stage", [2, 3])
