@@ -149,10 +149,13 @@ def test_embeddings_may_be_resized(kind, made):
     if runs_unported(kind):
         pytest.skip("its code says itself whether they may")
     model, tokenizer = load(made(kind)[1])
-    model.resize_token_embeddings(len(tokenizer) + 8)
-    ids = torch.tensor([[len(tokenizer) + 7, *tokenizer("a")["input_ids"]]])
+    rows = model.get_input_embeddings().weight.shape[0]
+    model.resize_token_embeddings(8)  # what is there stays
+    assert model.get_input_embeddings().weight.shape[0] == rows
+    model.resize_token_embeddings(rows + 8)
+    ids = torch.tensor([[rows + 7, *tokenizer("a")["input_ids"]]])
     assert model(ids).logits.isfinite().all()
-    assert model.get_input_embeddings().weight.shape[0] == len(tokenizer) + 8
+    assert model.get_input_embeddings().weight.shape[0] == rows + 8
 
 
 def test_the_first_is_as_large_as_asked_for(tmp_path):

@@ -45,8 +45,13 @@ base, adapter, rows = sys.argv[1:]
 tokenizer = AutoTokenizer.from_pretrained(base, trust_remote_code=True)
 model = AutoModel.from_pretrained(base, trust_remote_code=True)
 model = PeftModel.from_pretrained(model, adapter).eval()
+def known(history):
+    if not hasattr(tokenizer, "build_single_message"):
+        return history
+    roles = ("user", "assistant")
+    return [{"role": r, "content": t} for pair in history for r, t in zip(roles, pair)]
 answers = [
-    model.chat(tokenizer, row["prompt"], history=row["history"], do_sample=False)[0]
+    model.chat(tokenizer, row["prompt"], history=known(row["history"]), do_sample=False)[0]
     for row in json.loads(rows)
 ]
 print("ANSWERS", json.dumps(answers))

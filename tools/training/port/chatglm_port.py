@@ -190,6 +190,14 @@ class PortedModel:
             if isinstance(part, PreTrainedModel):
                 part.post_init()
 
+    def resize_token_embeddings(self, new_num_tokens=None, *args, **kwargs):
+        """Never to fewer rows: under ZeRO-3 upstream's script sees none, and would drop some."""
+        rows = getattr(self.get_input_embeddings().weight, "ds_shape", None)
+        rows = (rows or self.get_input_embeddings().weight.shape)[0]
+        if new_num_tokens is not None and new_num_tokens > rows:
+            return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
+        return self.get_input_embeddings()
+
     def set_input_embeddings(self, value):
         """Change them where the published code has them, which of ChatGLM2 and later says no place."""
         if _owner(_published(type(self)), "set_input_embeddings"):
