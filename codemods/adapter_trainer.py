@@ -5,9 +5,6 @@ trainer = Trainer(…)  →  trainer = AdapterTrainer(…)
 
 from __future__ import annotations
 
-import ast
-
-from .engine.nodes import dotted
 from .engine.patch import Patch
 from .engine.promises import one_call
 from .engine.script import Script
@@ -33,13 +30,9 @@ def apply(patch: Patch) -> None:
 
 def verify(script: Script) -> None:
     one_call(script, TRAINER)
-    later = [n for n, of in script.sets(*GIVEN) if _is_trainer(script, of)]
+    later = [n for n, of in script.sets(*GIVEN) if script.names.is_a("trainer", of)]
     script.require(not later, "nothing replaces what the Trainer was given", *later)
     plain = [c for c in script.calls if script.called(c).split(".")[-1] == "Trainer"]
     script.require(not plain, "no other Trainer is made", *plain)
     known = TRAINER in script.classes
     script.require(known and "Trainer" in script.bases(TRAINER), f"{TRAINER} is a Trainer")
-
-
-def _is_trainer(script: Script, node: ast.expr) -> bool:
-    return "trainer" in script.names.roles(dotted(node), script.scope(node))

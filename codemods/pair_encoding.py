@@ -167,15 +167,12 @@ def _only_tokenises(patch: Patch, dead: DeadCode) -> None:
 def _asks_no_model_argument(patch: Patch, dead: DeadCode) -> None:
     """Refuse an argument of the model that nothing but what goes reads: it would do nothing."""
     script = patch.script
-    reads = [n for n in script.nodes if isinstance(n, ast.Attribute) and _is_model_args(script, n)]
+    asked = (n for n in script.nodes if isinstance(n, ast.Attribute))
+    reads = [n for n in asked if script.names.is_a("model_args", n.value)]
     left = {n.attr for n in reads if not script.inside(n, *dead.gone)}
     lost = [n for n in reads if n.attr not in left]
     if lost:
         raise patch.refuse("model arguments to be read elsewhere than where texts are cut", lost)
-
-
-def _is_model_args(script: Script, node: ast.Attribute) -> bool:
-    return "model_args" in script.names.roles(dotted(node.value), script.scope(node))
 
 
 def _processes(script: Script, call: ast.Call, dead: DeadCode) -> bool:
@@ -191,6 +188,7 @@ def _drop_arguments(patch: Patch, dead: DeadCode) -> None:
     """The data arguments that nothing but the chunking and its messages reads: block_size."""
     script = patch.script
     ours = {*HOW, *re.findall(r"data_args\.(\w+)", "".join(p.code for p in patch.payload))}
+    options = [k for c in script.data_maps for k in c.keywords if k.arg in OPTIONS]
     fields = [n for n in script.data_class.body if isinstance(n, ast.AnnAssign)]
     for field in fields:
         name = dotted(field.target)
@@ -198,7 +196,6 @@ def _drop_arguments(patch: Patch, dead: DeadCode) -> None:
         left = [n for n in reads if not script.inside(n, *dead.gone)]
         tells = [script.statement(n) for n in left if only_tells(script.statement(n))]
         if len(left) < len(reads) and len(tells) == len(left) and name not in ours:
-            options = [k for c in script.data_maps for k in c.keywords if k.arg in OPTIONS]
             if how := [n for n in reads if script.inside(n, *options)]:
                 looked_for = f"how data is mapped to be said by {' and '.join(HOW)} alone"
                 raise patch.refuse(looked_for, how, "What upstream calls it now would be ignored")

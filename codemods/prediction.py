@@ -47,8 +47,7 @@ def apply(patch: Patch) -> None:
 def _runs(script: Script, *methods: str) -> list[ast.Call]:
     """Where the Trainer trains or evaluates."""
     calls = script.method_calls(*methods)
-    named = (c for c in calls if isinstance(c.func.value, ast.Name))
-    return [c for c in named if "trainer" in script.names.roles(c.func.value.id, script.scope(c))]
+    return [c for c in calls if script.names.is_a("trainer", c.func.value)]
 
 
 def _place(script: Script, evaluation: ast.AST) -> ast.stmt:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Container
 
-from .nodes import DEFINITIONS, binds, dotted, names_in, targets
+from .nodes import DEFINITIONS, binds, blocks, dotted, names_in, targets
 from .script import Script
 
 LOGS = ("debug", "info", "warning", "warning_once", "warning_rank0", "warn", "error", "print")
@@ -167,14 +167,7 @@ def _loads(script: Script, call: ast.Call) -> bool:
 
 def _statements(block: list[ast.stmt]) -> list[ast.stmt]:
     """All statements of a block, outer first, but not those of definitions."""
-    out = []
-    for step in block:
-        out.append(step)
-        if not isinstance(step, DEFINITIONS):
-            inner = [getattr(step, part, None) or [] for part in ("body", "orelse", "finalbody")]
-            inner += [h.body for h in getattr(step, "handlers", ())]
-            out += [s for b in inner for s in _statements(b)]
-    return out
+    return [s for step in block for s in (step, *_statements([i for b in blocks(step) for i in b]))]
 
 
 def _is_message(node: ast.expr) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from .nodes import DEFINITIONS, binds
+from .nodes import binds, blocks
 from .script import Script
 
 ENDS = (ast.Return, ast.Raise, ast.Break, ast.Continue)
@@ -25,7 +25,7 @@ def is_bound(script: Script, name: str, node: ast.AST) -> bool:
         for step in steps:
             if script.inside(node, step):
                 bound = bound or way.head(step)
-                inner = (b for b in _blocks(step) if any(script.inside(node, s) for s in b))
+                inner = (b for b in blocks(step) if any(script.inside(node, s) for s in b))
                 block = next(inner, None)
                 break
             bound = way.after(step, bound)
@@ -40,7 +40,7 @@ class _Way:
 
     def head(self, step: ast.stmt) -> bool:
         """Does the first line of a loop or a ``with`` bind the name?"""
-        inside = [s for b in _blocks(step) for s in b]
+        inside = [s for b in blocks(step) for s in b]
         return isinstance(step, HEADS) and any(
             self.script.inside(n, step) and not self.script.inside(n, *inside) for n in self.stores
         )
@@ -63,11 +63,3 @@ class _Way:
         for step in block:
             bound = self.after(step, bound)
         return bound
-
-
-def _blocks(step: ast.stmt) -> list[list[ast.stmt]]:
-    """The blocks of a statement that run where it stands, not those of a definition."""
-    if isinstance(step, DEFINITIONS):
-        return []
-    blocks = [getattr(step, part, None) or [] for part in ("body", "orelse", "finalbody")]
-    return [*blocks, *(h.body for h in getattr(step, "handlers", ()))]

@@ -41,9 +41,7 @@ class Keywords(Reading):
             more = [v for k, v in zip(node.keys, node.values, strict=True) if k is None]
             return known + [e for m in more for e in self._entries(m, call)]
         if isinstance(node, ast.Call) and self.called(node) == "dict":
-            known = [(k, k.arg, k.value) for k in node.keywords if k.arg]
-            more = [*node.args, *(k.value for k in node.keywords if k.arg is None)]
-            return known + [e for m in more for e in self._entries(m, call)]
+            return self._written(node, call)
         if isinstance(node, ast.Name) and (made := self._filled(node.id, call)) is not None:
             return made
         if isinstance(node, ast.Call) and dotted(node.func) == "zero3_model_kwargs":
@@ -53,6 +51,12 @@ class Keywords(Reading):
             [call],
             "Its keywords can't be known otherwise",
         )
+
+    def _written(self, node: ast.Call, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]]:
+        """The entries that ``dict(…)`` makes, or ``kwargs.update(…)`` adds."""
+        known = [(k, k.arg, k.value) for k in node.keywords if k.arg]
+        more = [*node.args, *(k.value for k in node.keywords if k.arg is None)]
+        return known + [e for m in more for e in self._entries(m, call)]
 
     def _filled(self, name: str, call: ast.Call) -> list[tuple[ast.AST, str, ast.expr]] | None:
         """The entries of the dict ``name``; None when it may hold others than are seen here."""
@@ -75,10 +79,7 @@ class Keywords(Reading):
             elif getattr(above, "attr", "") == "update" and isinstance(
                 self.parent(above), ast.Call
             ):
-                update = self.parent(above)
-                out += [(k, k.arg, k.value) for k in update.keywords if k.arg]
-                rest = [*update.args, *(k.value for k in update.keywords if k.arg is None)]
-                out += [e for m in rest for e in self._entries(m, call)]
+                out += self._written(self.parent(above), call)
             elif not self._only_asks(above):
                 looked_for = f"{name!r} to be written, filled and unpacked, and nothing else"
                 raise self.refuse(looked_for, [self.statement(read), call])

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from .nodes import dotted
+
 if TYPE_CHECKING:
     from .nodes import Scope
     from .script import Script
@@ -58,6 +60,10 @@ class Names:
 
     def roles(self, name: str, scope: Scope) -> list[Role]:
         return list(self._known.get((id(scope), name), ()))
+
+    def is_a(self, role: str, node: ast.expr) -> bool:
+        """Is the expression a name of that role where it stands?"""
+        return role in self.roles(dotted(node), self.script.scope(node))
 
     def all(self, role: str, scope: Scope) -> list[str]:
         """Every name of a role in a function."""

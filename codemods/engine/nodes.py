@@ -99,3 +99,11 @@ def imported(nodes: Iterable[ast.AST]) -> dict[str, str]:
             module = "." * node.level + (f"{node.module}." if node.module else "")
             out.update({a.asname or a.name: whole_name(module + a.name) for a in node.names})
     return out
+
+
+def blocks(step: ast.stmt) -> list[list[ast.stmt]]:
+    """The blocks of a statement that run where it stands, not those of a definition."""
+    if isinstance(step, DEFINITIONS):
+        return []
+    found = [getattr(step, part, None) or [] for part in ("body", "orelse", "finalbody")]
+    return [*found, *(h.body for h in getattr(step, "handlers", ()))]

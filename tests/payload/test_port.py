@@ -15,6 +15,7 @@ peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
 
+from tests.smoke.real_chat import PAIRS, by_heart
 from tests.toy_chatglm import build, family, figures
 from tools import __main__ as tools
 from tools.errors import UserError
@@ -24,7 +25,6 @@ from tools.training.port import port, trial
 
 ROOT = Path(__file__).resolve().parents[2]
 IS_OLD = not hasattr(transformers, "DynamicCache")
-PAIRS = [("你好", "你好！"), ("再见。", "See you tomorrow.")]
 
 
 def runs_unported(kind):
@@ -62,30 +62,6 @@ def load(folder):
     return model.eval(), tokenizer
 
 
-def learn(model, tokenizer):
-    """A LoRA that knows PAIRS by heart, in the format of the model's own `chat`."""
-    config = peft.LoraConfig(
-        task_type="CAUSAL_LM",
-        r=16,
-        lora_alpha=32,
-        lora_dropout=0.0,
-        target_modules=["query_key_value", "dense", "dense_h_to_4h", "dense_4h_to_h"],
-    )
-    model = peft.get_peft_model(model, config)
-    model.gradient_checkpointing_enable()
-    model.enable_input_require_grads()
-    rows = [example(tokenizer, *pair) for pair in PAIRS]
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.Adam(trained, lr=1e-2)
-    for _ in range(60):
-        for ids, labels in rows:
-            model.train()(input_ids=ids, labels=labels).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    model.gradient_checkpointing_disable()
-    return model.eval()
-
-
 def example(tokenizer, prompt, response):
     """(input ids, labels), each (1, length)."""
     if hasattr(tokenizer, "build_chat_input"):
@@ -110,7 +86,7 @@ def answers(model, tokenizer):
 def test_it_learns_is_merged_and_chats(kind, made, tmp_path):
     folder = made(kind)[1]
     model, tokenizer = load(folder)
-    model = learn(model, tokenizer)
+    model = by_heart(model, [example(tokenizer, *pair) for pair in PAIRS])
     assert answers(model, tokenizer) == [response for _, response in PAIRS]
     model.save_pretrained(tmp_path / "adapter")
     tokenizer.save_pretrained(tmp_path / "adapter")

@@ -47,15 +47,14 @@ def example(tokenizer, prompt: str, answer: str):
     return torch.tensor([asked + learnt]), torch.tensor([[-100] * len(asked) + learnt])
 
 
-def learn(folder: str, adapter: str) -> None:
-    model, tokenizer = load(folder)
+def by_heart(model, rows: list):
+    """The model with a LoRA that knows the rows, each as `example` gives it, by heart."""
     config = LoraConfig(
         task_type="CAUSAL_LM", r=16, lora_alpha=32, lora_dropout=0.0, target_modules=LAYERS
     )
     model = get_peft_model(model, config)
     model.gradient_checkpointing_enable()
     model.enable_input_require_grads()
-    rows = [example(tokenizer, *pair) for pair in PAIRS]
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=1e-2)
     for _ in range(60):
@@ -64,7 +63,13 @@ def learn(folder: str, adapter: str) -> None:
         optimizer.step()
         optimizer.zero_grad()
     model.gradient_checkpointing_disable()
-    check(model.eval(), tokenizer)
+    return model.eval()
+
+
+def learn(folder: str, adapter: str) -> None:
+    model, tokenizer = load(folder)
+    model = by_heart(model, [example(tokenizer, *pair) for pair in PAIRS])
+    check(model, tokenizer)
     model.save_pretrained(adapter)
     tokenizer.save_pretrained(adapter)
 

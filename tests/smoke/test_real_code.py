@@ -26,7 +26,7 @@ from tests.smoke import test_smoke as toy
 from tests.smoke import test_upstream_features as features
 from tests.smoke.conftest import ENVIRONMENT, ROOT, ROWS, Runner
 from tests.toy_chatglm import real
-from tools.training import stacks
+from tools.training import launch, stacks
 
 CODES = [Path(name) for name in os.environ.get("CHATGLM_CODE", "").split(os.pathsep) if name]
 if not CODES:
@@ -58,9 +58,6 @@ print("ANSWERS", json.dumps(answers))
 """
 
 
-NEEDS_NO_PORT = "it needs no port"
-
-
 def _environment(home: Path) -> dict[str, str]:
     return {**os.environ, **ENVIRONMENT, "HF_HOME": str(home)}
 
@@ -81,7 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, home: Path):
             ran = run([*port, "--trust_remote_code"])
             if ran.returncode:
                 print(ran.stderr)
-                ported = published if NEEDS_NO_PORT in ran.stderr else None
+                ported = published if launch.NEEDS_NO_PORT in ran.stderr else None
             known[code] = (published, ported)
         return known[code]
 

@@ -29,7 +29,6 @@ DATA = series.ROOT / "docs" / "examples" / "chat_zh.json"
 STEPS = 150
 ASKED = 3  # prompts shown before and after
 LAYERS = "query_key_value,dense,dense_h_to_4h,dense_4h_to_h"
-NEEDS_NO_PORT = "needs no port"  # what `tools port` says of a release that runs the code as it is
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -154,15 +153,8 @@ class _Run:
     def port(self) -> str:
         """Make the model's code work on this stack; a note where it does as it is."""
         log = self.work / "logs" / "port.log"
-        command = ("-m", "tools", "port", self.published, self.model, "--trust_remote_code")
-        try:
-            launch.run(self.python, log, *command)
-        except UserError:
-            if NEEDS_NO_PORT not in log.read_text(encoding="utf-8"):
-                raise
-            self.model = self.published
-            return NEEDS_NO_PORT
-        return ""
+        self.model = launch.ported(self.python, log, self.published, self.model)
+        return "needs no port" if self.model == self.published else ""
 
     def _arguments(self, out: str) -> list[object]:
         return [

@@ -15,6 +15,8 @@ from pathlib import Path
 from tools.errors import UserError
 from tools.regenerate.series import ROOT
 
+NEEDS_NO_PORT = "it needs no port"  # what `tools port` says where the stack runs the code as it is
+
 # No hub, no GPU, no fight over cores; ACCELERATE_USE_CPU would turn DeepSpeed into plain DDP.
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
@@ -94,6 +96,20 @@ def lines(python: Path, log: Path, *arguments: object) -> Iterator[str]:
 def run(python: Path, log: Path, *arguments: object) -> str:
     """As ``lines``, to the end; everything that was printed."""
     return "".join(lines(python, log, *arguments))
+
+
+def ported(python: Path, log: Path, published: Path, dest: Path) -> Path:
+    """The folder of a model's code that this stack runs: ``dest``, ported, or as it was published.
+
+    Raises UserError where the stack runs neither.
+    """
+    try:
+        run(python, log, "-m", "tools", "port", published, dest, "--trust_remote_code")
+    except UserError:
+        if NEEDS_NO_PORT not in log.read_text(encoding="utf-8"):
+            raise
+        return published
+    return dest
 
 
 def cpu_options(python: Path, script: Path, log: Path) -> list[str]:

@@ -30,7 +30,6 @@ MODELS = {
     "`glm4_moe`": ("causal", NATIVE, "glm4_moe"),
     "`glm_moe_dsa`": ("causal", NATIVE, "glm_moe_dsa"),
 }
-NEEDS_NO_PORT = "it needs no port"
 
 
 def script_of(name: str, repo: str, ref: str, folder: Path) -> Path:
@@ -53,7 +52,8 @@ def try_model(row: Row, model: str, python: Path, repo: str, folder: Path) -> No
         launch.run(python, folder / "model.log", "-m", module, *kind, folder / "published")
         place = folder / "published"
         if module == REMOTE:
-            place, row.how = _port(python, place, folder)
+            place = launch.ported(python, folder / "port.log", place, folder / "ported")
+            row.how = "ported" if place.name == "ported" else "as it is"
         row.passed.append("loads")
         matrix.train(python, script, place, folder / "whole")
         row.passed.append("trains")
@@ -65,19 +65,6 @@ def try_model(row: Row, model: str, python: Path, repo: str, folder: Path) -> No
         row.passed.append("predicts")
     except (UserError, Refusal) as error:
         row.problem = str(error)
-
-
-def _port(python: Path, published: Path, folder: Path) -> tuple[Path, str]:
-    """The folder to train on this stack, and how it came about."""
-    ported, log = folder / "ported", folder / "port.log"
-    command = ("-m", "tools", "port", published, ported, "--trust_remote_code")
-    try:
-        launch.run(python, log, *command)
-    except UserError:
-        if NEEDS_NO_PORT not in log.read_text(encoding="utf-8"):
-            raise
-        return published, "as it is"
-    return ported, "ported"
 
 
 def _predict(python: Path, script: Path, model: Path, folder: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tools.errors import UserError
-from tools.training import destination, loading, model_folder, payload
+from tools.training import destination, launch, loading, model_folder, payload
 from tools.training.port import folder as folders
 from tools.training.port import trial
 
@@ -67,7 +67,7 @@ def _try(model: str, published: Path, ported: Path, dest: Path) -> None:
     release = f"transformers {transformers.__version__}"
     *_, after = failures = trial.failures(published, ported, dest.absolute().name)
     if failures[0] is None:
-        raise UserError(f"{release} runs the code of {model} as it is: it needs no port")
+        raise UserError(f"{release} runs the code of {model} as it is: {launch.NEEDS_NO_PORT}")
     if after is not None and "." in dest.name and "transformers_modules" in after:
         raise UserError(f"{release} finds no code in a folder with a dot in its name: {dest}")
     if after is not None:
