@@ -57,10 +57,17 @@ def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **op
 
 
 def _takes_loss_options(model):
-    """Return whether a model's `forward` takes what the releases weigh a batch's tokens by."""
-    takes = inspect.signature(model.forward).parameters.values()
-    any_other = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in takes)
-    return getattr(model, "accepts_loss_kwargs", any_other)
+    """Return whether a model weighs its loss by what the releases count of all batches' tokens.
+
+    Of the releases' own models those do whose `forward` takes any name. Code that comes with a
+    model may take any, too, and ignore it: its loss is a mean, which would come out multiplied by
+    the number of batches that are accumulated, and of ranks.
+    """
+    takes = inspect.signature(model.forward).parameters
+    any_other = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in takes.values())
+    is_own = type(model).__module__.partition(".")[0] == "transformers"
+    weighs = "num_items_in_batch" in takes or (any_other and is_own)
+    return getattr(model, "accepts_loss_kwargs", weighs)
 
 
 def _half_beside_float(model):

@@ -3,13 +3,8 @@
 import dataclasses
 
 import peft
+from embedding_rows import embedding_rows
 from user_error import UserError
-
-
-def _embedding_rows(model):
-    """Return how many rows the input embedding has; a ZeRO-3 partition counts as the whole it is of."""
-    weight = model.get_input_embeddings().weight
-    return getattr(weight, "ds_shape", weight.shape)[0]
 
 
 def _published_rows(model, model_args):
@@ -62,7 +57,7 @@ def _token_settings(model, model_args, targets, modules_to_save):
     Raises:
         UserError: peft, or DeepSpeed's partitions, leave no way to do so.
     """
-    published, rows = _published_rows(model, model_args), _embedding_rows(model)
+    published, rows = _published_rows(model, model_args), embedding_rows(model)
     if published is None or rows <= published:
         return {}
     embedding, head = model.get_input_embeddings(), model.get_output_embeddings()

@@ -6,6 +6,7 @@ import re
 
 import torch
 from adapter_weights import _gathered
+from embedding_rows import embedding_rows
 from user_error import UserError
 
 RUN_FILE = "training_run.json"
@@ -46,12 +47,11 @@ def _describe_base(model):
     config = model.config
     # A hub model's own code is imported from a package named after the commit.
     package = type(model).__module__.split(".")[-2:][0]
-    embedding = model.get_input_embeddings().weight
     return {
         "name_or_path": getattr(config, "_name_or_path", None) or None,
         "revision": getattr(config, "_commit_hash", None),
         "code_revision": package if COMMIT.fullmatch(package) else None,
-        "vocabulary_size": getattr(embedding, "ds_shape", embedding.shape)[0],
+        "vocabulary_size": embedding_rows(model),
         "sample": _sample(model),
     }
 

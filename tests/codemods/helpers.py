@@ -332,7 +332,7 @@ FINISHED = OLD | slots("""
 trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
     if len(tokenizer) > 100:
-        model.resize_token_embeddings(101)
+        grow_embeddings(model, 101)
     [mapping]
 
     chunks = encode_datasets(raw, encode_pair, tokenizer, dargs, targs)
@@ -373,7 +373,7 @@ CLASSES = {
 FUNCTIONS = (
     *("add_lora", "join_process_group", "encode_prompt", "lead_ids", "stop_ids", "encode_pair"),
     *("encode_datasets", "show_preview", "make_callbacks", "predict_responses", "run_main"),
-    "zero3_model_kwargs",
+    *("zero3_model_kwargs", "grow_embeddings"),
 )
 PAYLOAD = "".join(
     [

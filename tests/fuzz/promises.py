@@ -121,6 +121,13 @@ def _told_of_chunks(events: list[Event], sizes: str) -> set[Event]:
     return told
 
 
+def embedding_rows(runs: Runs) -> Iterator[str]:
+    for i in runs.at(r".*\.resize_token_embeddings"):
+        if runs.generated.events[i - 1].what != "grow_embeddings":
+            yield f"embeddings may lose rows: {runs.generated.events[i]}"
+    runs.drop("grow_embeddings")
+
+
 def lora(runs: Runs) -> Iterator[str]:
     yield from runs.once("add_lora")
     made, added = runs.at("Trainer:.*"), runs.at("add_lora")
@@ -243,7 +250,7 @@ def zero3(runs: Runs) -> Iterator[str]:
 PROMISES: dict[str, Callable[[Runs], Iterator[str]]] = {
     function.__name__.replace("_", "-"): function
     for function in (
-        *(data_files, argument_parser, process_group, pair_encoding, preview, lora),
+        *(data_files, argument_parser, process_group, pair_encoding, preview, embedding_rows, lora),
         *(pair_collator, response_accuracy, adapter_trainer, early_stopping, prediction),
         *(user_errors, trust_remote_code, auto_model, zero3),
     )

@@ -45,6 +45,10 @@ def replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         rec.note("add_lora", (model, *rest))
         return Model(rec, LORA + rec.label(model))
 
+    def grow_embeddings(model: Any, *args: Any, **kwargs: Any) -> Any:
+        rec.note("grow_embeddings", (model,))
+        return model.resize_token_embeddings(*args, **kwargs)
+
     def encode_datasets(raw: Any, *rest: Any) -> Encoded:
         rec.note("encode_datasets", (raw, *rest))
         return Encoded(raw, rest[-1])
@@ -71,6 +75,7 @@ def replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         zero3_model_kwargs=lambda *args: {"zero3": args},
         run_main=run_main,
         add_lora=add_lora,
+        grow_embeddings=grow_embeddings,
         encode_datasets=encode_datasets,
         **{n: noted(n) for n in ("show_preview", "join_process_group", "predict_responses")},
     )

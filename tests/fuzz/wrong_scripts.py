@@ -13,10 +13,16 @@ WRONG = [
         id="no LoRA",
     ),
     pytest.param(
-        r"(\n    if len\(<tokenizer>\) > .*\n.*resize_token_embeddings.*\n)((?:.*\n)*?)( +<model> = add_lora\(.*\)\n)",
+        r"(\n    if len\(<tokenizer>\) > .*\n.*grow_embeddings.*\n)((?:.*\n)*?)( +<model> = add_lora\(.*\)\n)",
         r"\n\3\1\2",
         "resized after LoRA|resize",
         id="LoRA before the resize",
+    ),
+    pytest.param(
+        r"grow_embeddings\(<model>, ",
+        "<model>.resize_token_embeddings(",
+        "embeddings may lose rows",
+        id="embeddings that shrink",
     ),
     pytest.param(
         r"<model> = (add_lora\(.*\))",

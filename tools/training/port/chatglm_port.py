@@ -160,6 +160,9 @@ def _max_length(config):
 class PortedModel:
     """A model that loads and trains."""
 
+    # Its loss is a mean, whatever the names that its `forward` takes: without this, 5.x's Trainer
+    # multiplies the loss by the number of ranks, and does not divide it by accumulated batches.
+    accepts_loss_kwargs = False
     # The published ones set their flag in a way of their own, or do nothing at all.
     gradient_checkpointing_enable = PreTrainedModel.gradient_checkpointing_enable
     _set_gradient_checkpointing = getattr(PreTrainedModel, "_set_gradient_checkpointing", None)
@@ -189,14 +192,6 @@ class PortedModel:
         for part in (*self.children(), self):
             if isinstance(part, PreTrainedModel):
                 part.post_init()
-
-    def resize_token_embeddings(self, new_num_tokens=None, *args, **kwargs):
-        """Never to fewer rows: under ZeRO-3 upstream's script sees none, and would drop some."""
-        rows = getattr(self.get_input_embeddings().weight, "ds_shape", None)
-        rows = (rows or self.get_input_embeddings().weight.shape)[0]
-        if new_num_tokens is not None and new_num_tokens > rows:
-            return super().resize_token_embeddings(new_num_tokens, *args, **kwargs)
-        return self.get_input_embeddings()
 
     def set_input_embeddings(self, value):
         """Change them where the published code has them, which of ChatGLM2 and later says no place."""
