@@ -26,7 +26,7 @@ quote = '$(subst ','\'',$(1))'
 option = $(if $(value $(2)),$(1)=$(call quote,$(value $(2))))
 several = $(if $(value $(2)),$(1) $(foreach one,$(value $(2)),$(call quote,$(one))))
 COMMON = $(call option,--repo,TRANSFORMERS_REPO) $(call option,--series,SERIES) $(call option,--out,OUT)
-# A bump is of all series that follow upstream, unless SERIES was said.
+# A bump is of all series, unless SERIES was said.
 ONE_SERIES = $(if $(filter-out file,$(origin SERIES)),$(call option,--series,SERIES))
 # The stacks' tests side by side, since one's use one core; what each prints stays in one piece.
 AT_ONCE = $(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync)
@@ -66,7 +66,7 @@ review: .venv/tools ## Write one HTML page: upstream → generated side by side;
 sweep: .venv/tools ## Try many refs (REFS, or all releases from v4.28.0): a table of how each patch fares
 	@$(PY) -m tools sweep $(COMMON) $(call several,--refs,REFS)
 
-bump: .venv/tools ## Commit lock and sheet at upstream's newest release, or TO, of the series that follow it
+bump: .venv/tools ## Commit lock and sheet at upstream's newest release, or TO, of all series or of SERIES
 	@$(PY) -m tools bump $(call option,--repo,TRANSFORMERS_REPO) $(call option,--out,OUT) \
 	$(ONE_SERIES) $(call option,--to,TO) $(if $(value ACCEPT_MOVED),--accept-moved)
 

@@ -19,7 +19,7 @@ METHOD, GROW = "resize_token_embeddings", "grow_embeddings"
 
 def apply(patch: Patch) -> None:
     script = patch.script
-    patch.graft(before=script.main)
+    patch.graft(before=script.first_argument_class)
     for method in _methods(script):
         call = script.parent(method)
         if not (isinstance(call, ast.Call) and call.func is method):

@@ -18,15 +18,14 @@ PERSON = {
     for role in ("AUTHOR", "COMMITTER")
     for what, value in (("NAME", "A Person"), ("EMAIL", "person@example.org"))
 }
-# Beside the kept chatglm, a series that follows upstream; any others are left out.
+# Beside chatglm, one of other layers; any others are left out.
 SERIES = """
 [series.chatglm]
 layers = {layers}
 script = "run_clm_lora.py"
-kept = "its users are there"
 
 [series.second]
-layers = {layers}
+layers = {others}
 script = "run_clm_lora_second.py"
 
 """
@@ -56,8 +55,9 @@ class Checkout:
         file = self.root / "patches" / "series.toml"
         text = file.read_text(encoding="utf-8")
         patches = "".join(text.partition("[[patch]]")[1:])
-        layers = json.dumps(tomllib.loads(text)["series"]["chatglm"]["layers"])
-        file.write_text(SERIES.format(layers=layers) + patches, encoding="utf-8")
+        known = tomllib.loads(text)["series"]
+        layers, others = (json.dumps(known[name]["layers"]) for name in ("chatglm", "causal"))
+        file.write_text(SERIES.format(layers=layers, others=others) + patches, encoding="utf-8")
         self.git("init", "--quiet", "--initial-branch=main")
         self.commit("The code")
 

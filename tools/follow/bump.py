@@ -1,9 +1,6 @@
 """``make bump``: move the locks to a newer upstream release, in one commit of locks and sheets.
 
-Which series: every one that has a lock in OUT and follows upstream, together, all or none. A
-series that patches/series.toml says is ``kept`` (with the reason) stays where it is unless
-SERIES names it: ChatGLM-6B's published code runs on old releases only, and a bump must not take
-its users away from them unasked. With SERIES, that one alone.
+Which series: every one that has a lock in OUT, together, all or none. With SERIES, that one alone.
 
 Which release: the newest vX.Y.Z of the repository, or TO, which may be any ref.
 """
@@ -47,15 +44,13 @@ def locked(out: Path) -> list[tuple[Series, dict]]:
 
 
 def run(repo: str, name: str | None, out: Path, to: str | None, accept_moved: bool) -> int:
-    """Bump series ``name`` (None: those that follow) to ``to`` (None: the newest release)."""
+    """Bump series ``name`` (None: all) to ``to`` (None: the newest release)."""
     checkout.require()
     if not out.resolve().is_relative_to(ROOT):
         raise UserError(f"{out} is outside this checkout, where bump cannot commit it: give no OUT")
     with outputs.held(out):
         chosen = _chosen(name, out)
         _clean(out)
-        if not chosen:
-            return 0
         target = to or newest(repo, chosen)
         found = upstream.fetch(repo, target, refresh=True)
         moves = []
@@ -94,13 +89,7 @@ def _chosen(name: str | None, out: Path) -> list[tuple[Series, dict]]:
         return known
     if not known:
         raise UserError(f"no lock in {out} to bump: make regenerate, and commit it first")
-    for one, lock in known:
-        if one.kept:
-            print(f"kept       {one.name} at {lock['upstream']['ref']}: {one.kept}")
-    following = [(s, lock) for s, lock in known if not s.kept]
-    if not following:
-        print("nothing to bump: no other series has a lock (SERIES=name bumps a kept one)")
-    return following
+    return known
 
 
 def _clean(out: Path) -> None:

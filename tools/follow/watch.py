@@ -1,10 +1,10 @@
 """``make watch``: has upstream released something newer than the locks, and do the patches apply?
 
 Writes, into a folder of its own, what is to be said and a file ``outputs`` of two lines for GitHub
-Actions: ``bump=vX`` names the newest release that every series that follows upstream regenerates
-from (``pull-request.md`` says so), ``issue=vX`` the newest release, where some series, kept ones
-included, refuses it (``issue.md`` says why). Either, and its text, is empty where there is none. The
-first line of both texts is a heading, which is the title.
+Actions: ``bump=vX`` names the newest release that every series regenerates from
+(``pull-request.md`` says so), ``issue=vX`` the newest release, where some series refuses it
+(``issue.md`` says why). Either, and its text, is empty where there is none. The first line of both
+texts is a heading, which is the title.
 """
 
 from __future__ import annotations
@@ -30,9 +30,8 @@ def run(repo: str, out: Path, into: Path) -> int:
         raise UserError(f"no lock in {out} to watch for: make regenerate, and commit it first")
     tags = upstream.release_tags(repo, bump.SINCE)
     releases = newer(tags, locks)
-    look_at = releases or tags[-1:]  # what a kept series refuses is news until it does not
-    swept = {ref: {s.name: _one(repo, ref, s.name) for s, _ in locks} for ref in look_at}
-    target, refused = decide(swept, releases, [s for s, _ in locks])
+    swept = {ref: {s.name: _one(repo, ref, s.name) for s, _ in locks} for ref in releases}
+    target, refused = decide(swept)
     into.mkdir(parents=True, exist_ok=True)
     shown = upstream.address(repo).shown
     text = pull_request(target, swept, locks, shown, _deeds(repo, target, locks)) if target else ""
@@ -50,14 +49,11 @@ def _write(file: Path, text: str) -> None:
 
 
 def newer(tags: list[str], locks: list[tuple[Series, dict]]) -> list[str]:
-    """Releases newer than the oldest lock that follows upstream (if none does: than any lock)."""
-    at = {s.name: stacks.version(lock["upstream"]["ref"]) for s, lock in locks}
-    following = [at[s.name] for s, _ in locks if not s.kept and at[s.name]]
-    known = [v for v in at.values() if v]
+    """Releases newer than the oldest of the locks."""
+    known = [v for _, lock in locks if (v := stacks.version(lock["upstream"]["ref"]))]
     if not known:
         raise UserError("no lock is at a release, so none is newer: make bump with TO first")
-    floor = min(following) if following else max(known)
-    return [tag for tag in tags if stacks.version(tag) > floor]
+    return [tag for tag in tags if stacks.version(tag) > min(known)]
 
 
 def _one(repo: str, ref: str, name: str) -> Outcome:
@@ -69,13 +65,12 @@ def _one(repo: str, ref: str, name: str) -> Outcome:
     return outcome
 
 
-def decide(swept: Swept, releases: list[str], known: list[Series]) -> tuple[str, str]:
+def decide(swept: Swept) -> tuple[str, str]:
     """(release to bump to, newest release if a series refuses it), each "" where there is none."""
-    following = [s.name for s in known if not s.kept]
-    good = [r for r in releases if following and not any(swept[r][n].problems for n in following)]
     last = next(reversed(swept), "")
-    refused = last if last and any(o.problems for o in swept[last].values()) else ""
-    return (good[-1] if good else ""), refused
+    good = (r for r in reversed(swept) if not any(o.problems for o in swept[r].values()))
+    target = next(good, "")
+    return target, "" if last == target else last
 
 
 def table(swept: Swept) -> str:
@@ -98,8 +93,8 @@ def _cell(outcome: Outcome) -> str:
 def _deeds(repo: str, target: str, locks: list[tuple[Series, dict]]) -> list[str]:
     """Paragraphs: what upstream's script at ``target`` does and those at the locks did not."""
     new, parts = upstream.fetch(repo, target).text, []
-    following = {k["upstream"]["commit"]: k["upstream"]["ref"] for s, k in locks if not s.kept}
-    for commit, ref in following.items():
+    known = {k["upstream"]["commit"]: k["upstream"]["ref"] for _, k in locks}
+    for commit, ref in known.items():
         try:
             lines = bump.deeds(upstream.fetch(repo, commit).text, new)
         except UserError:
@@ -115,20 +110,12 @@ def pull_request(
     target: str, swept: Swept, locks: list[tuple[Series, dict]], repo: str, deeds: list[str]
 ) -> str:
     """The text of the pull request; ``deeds`` are the paragraphs of what changed."""
-    moved = [
-        f"- `{s.script}`: {lock['upstream']['ref']} → {target}" for s, lock in locks if not s.kept
-    ]
-    kept = [
-        f"- `{s.script}` stays at {lock['upstream']['ref']}: {s.kept}"
-        for s, lock in locks
-        if s.kept
-    ]
+    moved = [f"- `{s.script}`: {lock['upstream']['ref']} → {target}" for s, lock in locks]
     release = f"[{target}]({repo}/releases/tag/{target})" if repo.startswith("https:") else target
     return "\n".join([
         f"# Bump upstream to {target}\n",
-        f"Upstream released {release}, and every series that follows it regenerates:\n",
+        f"Upstream released {release}, and every series regenerates:\n",
         *moved,
-        *kept,
         *deeds,
         "\nThe review sheet's diff is what to read. The same commit, made by hand: "
         f"`make bump TO={target}`.\n",

@@ -34,7 +34,6 @@ class Series:
     name: str
     script: str
     entries: tuple[Entry, ...]
-    kept: str = ""  # why a bump leaves it at its ref; "": it follows upstream
 
 
 def names(file: Path = SERIES_FILE) -> list[str]:
@@ -59,7 +58,7 @@ def load(name: str, file: Path = SERIES_FILE) -> Series:
         )
     layers = known[name]["layers"]
     entries = tuple(_entry(p, file) for p in table.get("patch", ()) if p["layer"] in layers)
-    return Series(name, known[name]["script"], entries, known[name].get("kept", ""))
+    return Series(name, known[name]["script"], entries)
 
 
 def _entry(table: dict, file: Path) -> Entry:
