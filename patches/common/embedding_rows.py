@@ -1,5 +1,7 @@
 """How many rows a model's embedding has, also where ZeRO-3 hides it; and no fewer than these."""
 
+import torch
+
 
 def embedding_rows(model):
     """Return how many rows the input embedding has; a ZeRO-3 partition counts as the whole it is of."""
@@ -26,4 +28,12 @@ def grow_embeddings(model, new_num_tokens=None, pad_to_multiple_of=None, **optio
         rows = -(-rows // pad_to_multiple_of) * pad_to_multiple_of
     if rows == there:
         return model.get_input_embeddings()
-    return model.resize_token_embeddings(rows, **options)
+    is_partition = hasattr(model.get_input_embeddings().weight, "ds_id")
+    resized = model.resize_token_embeddings(rows, **options)
+    if is_partition:
+        # Old releases put the rows that were there into the first rank's only.
+        layers = filter(None, (resized, model.get_output_embeddings()))
+        for weight in [weight for layer in layers for weight in layer.parameters()]:
+            if not hasattr(weight, "ds_id"):
+                torch.distributed.broadcast(weight.data, 0)
+    return resized

@@ -1,6 +1,5 @@
 """tools/training/port: the toy family's code, as old as the published, on this stack."""
 
-import inspect
 import json
 import os
 import shutil
@@ -121,13 +120,11 @@ def test_it_computes_what_an_old_release_does(made, tmp_path):
 @pytest.mark.skipif(IS_OLD, reason="needs no port")
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_may_be_resized(kind, made):
-    """As upstream's script does, under ZeRO-3 always."""
+    """As for a tokenizer with more tokens."""
     if runs_unported(kind):
         pytest.skip("its code says itself whether they may")
     model, tokenizer = load(made(kind)[1])
     rows = model.get_input_embeddings().weight.shape[0]
-    model.resize_token_embeddings(8)  # what is there stays
-    assert model.get_input_embeddings().weight.shape[0] == rows
     model.resize_token_embeddings(rows + 8)
     ids = torch.tensor([[rows + 7, *tokenizer("a")["input_ids"]]])
     assert model(ids).logits.isfinite().all()
@@ -152,11 +149,32 @@ def test_the_first_is_as_large_as_asked_for(tmp_path):
         family.build(tmp_path / "none", "glm4", hidden_size=64)
 
 
-def test_the_firsts_loss_is_the_same_on_any_number_of_ranks(made):
-    """A `forward` that takes any name is taken for one that weighs tokens, its loss multiplied."""
-    model, _ = load(made("chatglm6b")[1])
-    takes = inspect.signature(model.forward).parameters.values()
-    assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in takes)
+@pytest.mark.parametrize("kind", KINDS)
+def test_anybodys_trainer_takes_its_loss_for_a_mean(kind, made, training_args):
+    """Else, on newer releases, batches that are accumulated, or ranks, would multiply it."""
+
+    def trained(batches):
+        model, tokenizer = load(made(kind)[1])
+        ids, labels = example(tokenizer, *PAIRS[0])
+        trainer = transformers.Trainer(
+            model,
+            training_args(
+                per_device_train_batch_size=1,
+                gradient_accumulation_steps=batches,
+                max_steps=1,
+                logging_strategy="steps",
+                logging_steps=1,
+                max_grad_norm=0,
+                optim="sgd",
+            ),
+            train_dataset=[{"input_ids": ids[0], "labels": labels[0]}] * 4,
+        )
+        trainer.train()
+        return trainer.state.log_history[0]["loss"], dict(model.named_parameters())
+
+    (once, one), (twice, two) = trained(1), trained(2)
+    assert twice == pytest.approx(once)
+    torch.testing.assert_close(two, one)
 
 
 def test_files_are_as_they_were(made):

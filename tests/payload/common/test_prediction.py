@@ -330,8 +330,9 @@ def test_joining_prediction_alone_and_training_under_zero3(tmp_path):
     """All in one start of two ranks, which takes longer than they do."""
     pytest.importorskip("deepspeed")
     call = (
-        "import test_process_group, test_prediction, test_adapter_trainer;"
+        "import test_process_group, test_embedding_rows, test_prediction, test_adapter_trainer;"
         f"test_process_group.joined({str(tmp_path / 'joined')!r});"
+        f"test_embedding_rows.zero3_run({str(tmp_path / 'rows')!r});"
         f"test_prediction.zero3_run({str(tmp_path / 'predict')!r});"
         f"test_adapter_trainer.deepspeed_run({str(tmp_path / 'train')!r}, 3, False)"
     )
