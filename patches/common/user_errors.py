@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 import traceback
+from importlib.util import find_spec
 
 import torch
 from user_error import UserError
@@ -40,6 +41,16 @@ def _cause(error):
     return cause if isinstance(cause, Exception) else None
 
 
+def _missing_package(error):
+    """Return one line on a package that a model's own code needs and is not there, or None."""
+    package = (getattr(error, "name", None) or "").partition(".")[0]
+    if not isinstance(error, ModuleNotFoundError) or package == REMOTE_CODE_MODULE or not package:
+        return None
+    if find_spec(package) is not None:
+        return None  # what it lacks is a part of it
+    return f"the model's own code needs the package {package}: pip install {package}"
+
+
 def _loading_error(error):
     """Return one line on what a library could not load, None if `error` is not about that."""
     calls = [
@@ -64,6 +75,8 @@ def _loading_error(error):
                 error = _cause(error)
         return f"cannot load the data: {error}"
     remote = any(module.startswith(REMOTE_CODE_MODULE) for module in modules)
+    if remote and (missing := _missing_package(error)):
+        return missing
     expected = OSError if remote else (OSError, ValueError, ImportError)
     return str(error) if isinstance(error, expected) else None
 

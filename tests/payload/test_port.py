@@ -293,7 +293,9 @@ def test_code_runs_only_when_it_is_trusted(tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
+ABSENT = "from sentencepiece import", "import no_such_package\nfrom sentencepiece import"
 UNKNOWN = [
+    ("tokenization_toy_glm2.py", *ABSENT, "needs the package no_such_package: pip install no_such"),
     ("configuration_toy_glm.py", "num_layers", "num_blocks", "takes no num_layers"),
     ("tokenization_toy_glm2.py", "def _pad(", "def _fill(", "has no _pad of its own"),
     ("tokenization_toy_glm2.py", "model_path", "path", "has an SPTokenizer that takes neither"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -141,6 +143,27 @@ def test_two_ranks_under_deepspeed(start, kind: str, stage: int) -> None:
     assert list((script.folder / "two" / "checkpoint-3").rglob("*zero_pp_rank_1_*")), "not sharded"
     assert [a["prompt"] for a in script.predictions("two")] == [row["prompt"] for row in ROWS]
     adapter_only(script.folder / "two")
+
+
+def test_a_padded_vocabulary_keeps_its_rows_under_zero3(start) -> None:
+    """The script sees none of them; the loss is that of a run that sees all."""
+    import transformers
+
+    script, layers = start("qwen2" if "qwen2" in available() else "gpt2")
+    model = transformers.AutoModelForCausalLM.from_pretrained(script.model)
+    rows = model.get_input_embeddings().weight.shape[0] + 40
+    model.resize_token_embeddings(rows)
+    padded = script.folder / "padded"
+    shutil.copytree(script.model, padded)
+    model.save_pretrained(padded)
+    launcher, options = deepspeed(3)
+    common = {"model_name_or_path": padded, "max_steps": 1, "do_train": True, **layers}
+    script.run("one", **common)
+    script.run("two", launcher=launcher, **common, **options)
+    for out in ("one", "two"):
+        run = json.loads((script.folder / out / "training_run.json").read_text("utf-8"))
+        assert run["base_model"]["vocabulary_size"] == rows
+    assert script.losses("two") == pytest.approx(script.losses("one"), rel=2e-2)
 
 
 @pytest.mark.long

@@ -73,7 +73,8 @@ def told(what: str, has_code: bool = False) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        missing = payload.module("user_errors")._missing_package(error)
+        reason = missing or " ".join(str(error).split()) or type(error).__name__
         if has_code or "trust_remote_code" in reason:
             reason = (
                 "it brings Python code of its own; read it, and let it run with --trust_remote_code"

@@ -187,6 +187,12 @@ def test_the_models_own_code_is_no_library(capsys, tmp_path):
     assert said(capsys, lambda: load(OSError("no vocabulary"))) == "no vocabulary"
     with pytest.raises(ValueError, match="broken"):
         run_main(lambda: load(ValueError("broken")))
+    absent = ModuleNotFoundError("No module named 'absent'", name="absent.part")
+    needs = "the model's own code needs the package absent: pip install absent"
+    assert said(capsys, lambda: load(absent)) == needs
+    for name in ("torch.gone", "transformers_modules.gone"):  # which no pip mends
+        with pytest.raises(ModuleNotFoundError):
+            run_main(lambda name=name: load(ModuleNotFoundError(name, name=name)))
 
 
 # -- data files --------------------------------------------------------------------------------------
