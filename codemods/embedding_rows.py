@@ -24,8 +24,8 @@ def apply(patch: Patch) -> None:
         call = script.parent(method)
         if not (isinstance(call, ast.Call) and call.func is method):
             raise patch.refuse(f"every use of {METHOD} to be a call of it", [method])
-        code = f"{GROW}({script.code(method.value)}, …)"
-        patch.change(call, _grown, "rows that ZeRO-3 hides are not cut away", code)
+        given = ", ".join(map(script.code, (method.value, *call.args, *call.keywords)))
+        patch.change(call, _grown, "rows that ZeRO-3 hides are not cut away", f"{GROW}({given})")
 
 
 def _methods(script: Script) -> list[ast.Attribute]:

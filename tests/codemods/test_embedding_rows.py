@@ -47,7 +47,7 @@ def test_in_a_function():
     of.transformed({"helper": (helper.format(old), helper.format(new)), "resize": (call, call)})
 
 
-test_record = of.records("ModelOptions", both=[("changed", "main", "grow_embeddings(model, …)")])
+test_record = of.records("ModelOptions", both=[("changed", "main", "grow_embeddings(model, 101)")])
 
 CALLED = "every use of resize_token_embeddings to be a call of it"
 ALIAS = "resize = model.resize_token_embeddings"

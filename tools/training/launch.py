@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import glob
 import os
 import re
@@ -112,6 +113,7 @@ def ported(python: Path, log: Path, published: Path, dest: Path) -> Path:
     return dest
 
 
+@functools.cache
 def cpu_options(python: Path, script: Path, log: Path) -> list[str]:
     """How this script, with this stack, is told to stay on the CPU."""
     told = set(re.findall(r"--\w+", run(python, log, script, "--help")))

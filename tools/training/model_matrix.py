@@ -17,7 +17,7 @@ from tools.training import launch, matrix
 from tools.training.matrix import Row
 from tools.upstream import fetch as upstream
 
-REFS = ("v4.28.0", "v5.1.0")  # the oldest stack and the newest
+REFS = ("v4.28.0", "v4.36.0", "v4.45.0", "v4.56.0", "v5.1.0")
 STEPS = ("loads", "trains", "resumes", "predicts")
 REMOTE, NATIVE = "tests.toy_chatglm", "tests.tiny_models"
 MODELS = {
@@ -91,7 +91,7 @@ def table(rows: list[tuple[str, Row]]) -> str:
 
 
 def rows(repo: str, work: Path) -> list[tuple[str, Row]]:
-    """Try every model on the oldest stack and the newest."""
+    """Try every model with each release."""
     out = []
     for ref in REFS:
         python = matrix.environment(ref, REFS[-1])
