@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
+from head_on_labels import CHUNKS, HeadOnLabels
 
 from tests.smoke.real_chat import PAIRS, by_heart
 from tests.toy_chatglm import build, family, figures
@@ -175,6 +176,26 @@ def test_anybodys_trainer_takes_its_loss_for_a_mean(kind, made, training_args):
     (once, one), (twice, two) = trained(1), trained(2)
     assert twice == pytest.approx(once)
     torch.testing.assert_close(two, one)
+
+
+@pytest.mark.parametrize("how", ["", "target_modules", "modules_to_save"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_loss_comes_from_labels_positions_alone(kind, how, made):
+    """Whether or not its code says what its head is, and whatever peft puts around that."""
+    model, tokenizer = load(made(kind)[1])
+    ids, labels = example(tokenizer, "你好吗？", "好。")
+    given = {"input_ids": ids, "labels": labels}
+    head = "lm_head" if kind == family.FIRST else "output_layer"
+    names = {"target_modules": ["query_key_value"], **({how: [head]} if how else {})}
+    model = peft.get_peft_model(
+        model, peft.LoraConfig(r=2, lora_alpha=4, lora_dropout=0.0, **names)
+    )
+    with torch.no_grad():
+        expected = model(**given)["loss"]
+        head = HeadOnLabels(model)
+        head.chunk = 2
+        torch.testing.assert_close(model(**given).loss, expected, rtol=1e-5, atol=0)
+    assert head.way == CHUNKS
 
 
 def test_files_are_as_they_were(made):
