@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import threading
+import time
 import traceback
 
 import torch
@@ -18,6 +19,7 @@ LOADING_FUNCTIONS = ("from_pretrained", "from_config", "load_dataset")
 LOADING_MODULES = ("transformers.hf_argparser", "datasets.packaged_modules")
 LIBRARIES = ("transformers", "datasets")
 REMOTE_CODE_MODULE = "transformers_modules"
+HEAD_START = 5  # seconds: more than launchers take to see that a rank has ended
 
 
 def _one_line(text, most=600):
@@ -109,7 +111,8 @@ def run_main(main):
     a bug and keeps its traceback. An interrupt exits with 130, as a shell has it.
 
     Every rank of a distributed run ends by itself, and the launcher stops those that wait for one
-    which has ended; the others' lines say which rank they are.
+    which has ended. A node's first rank has a head start, so that what all ranks find wrong is told
+    once a node; the others' lines say which rank they are.
 
     Returns:
         What `main()` returns.
@@ -128,6 +131,8 @@ def run_main(main):
         if line is None:
             raise
         logger.debug("".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        time.sleep(HEAD_START)
     rank = os.environ.get("RANK", "0")
     who = "error" if rank == "0" else f"error on rank {rank}"
     sys.stderr.write(f"{who}: {line}\n")  # in one piece, since other ranks write there as well
