@@ -132,21 +132,23 @@ def _choose_checkpoint(given, args):
     def whole(path):
         return _of_all_ranks(_is_whole_checkpoint(path, weights_only))
 
+    if given and str(given).lower() != "true":
+        if given == args.resume_from_checkpoint:
+            if not all(found := whole(given)):
+                where = f" on the node of rank {found.index(False)}" if any(found) else ""
+                raise UserError(f"{given!r} is no complete checkpoint of an adapter{where}.")
+            return given
+        given = os.path.relpath(given, args.output_dir)
     # A node that has lost its folder finds nothing to hand on.
-    folders = [folder for folder in _of_all_ranks(given) if folder]
-    if not folders:
+    asked = next(filter(None, _of_all_ranks(given)), None)
+    if asked is None:
         return None
-    paths = [str(folder) for folder in folders if str(folder).lower() != "true"][:1]
-    if paths and paths[0] == args.resume_from_checkpoint:
-        if not all(found := whole(paths[0])):
-            where = f" on the node of rank {found.index(False)}" if any(found) else ""
-            raise UserError(f"{paths[0]!r} is no complete checkpoint of an adapter{where}.")
-        return paths[0]
     latest = _checkpoints_of_all_ranks(args.output_dir)
     if not latest:
         raise UserError(f"--resume_from_checkpoint: there is no checkpoint in {args.output_dir!r}.")
+    first = [] if str(asked).lower() == "true" else [os.path.join(args.output_dir, asked)]
     on_some = None
-    for path in [*paths, *latest]:
+    for path in [*first, *latest]:
         found = whole(path)
         if all(found):
             break
@@ -159,7 +161,7 @@ def _choose_checkpoint(given, args):
             "{!r} is whole on the node of rank {} and not on that of rank {}: copy what is missing there, "
             "or start anew in another --output_dir.".format(*on_some)
         )
-    if path not in (latest[0], *paths):
+    if path not in (latest[0], *first):
         then = f"resuming from {path}" if path else "starting anew"
         logger.warning("%s is incomplete; %s.", latest[0], then)
     return path
