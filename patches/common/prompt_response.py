@@ -298,10 +298,12 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
 
     Raises:
         UserError: a missing column, a value of the wrong kind (with file, row and column), no
-            row left to use, nothing to predict from, or other rows than another rank's.
+            row left to use, nothing to predict from, or a script or rows other than another rank's.
     """
     if getattr(training_args, "do_predict", False):
         data_args.require_test_data(raw_datasets)  # now, not after hours of training
+    with open(__file__, "rb") as file:
+        _require_same("a script", file.read())
     most = sample_limits(data_args)
 
     def encode(split, rows):
