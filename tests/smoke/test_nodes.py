@@ -54,16 +54,17 @@ class Nodes:
         self.options |= {"logging_steps": 1, "save_steps": 2, "save_strategy": "steps"}
 
     def adapted(self, command: str, given: dict[str, object], ranks: int = 1) -> str:
-        """The document's command for the toy model and ranks on a CPU; a free port."""
+        """The document's command for the toy model, ranks on a CPU and a free port."""
         options = {**self.options, **given}
         line = [f"--{k}" if v is True else f"--{k}={v}" for k, v in options.items()]
+        port = launch.deepspeed(1)[-1]  # whose buffers are removed afterwards
         instead = {
             SCRIPT: str(self.script.script),
             "THUDM/chatglm-6b": str(self.script.model),
             " --torch_dtype float16 --fp16": "",
             "ds_configs/zero2.json": str(ROOT / "ds_configs" / "cpu_zero2.json"),
             "--nproc_per_node 8": f"--nproc_per_node {ranks}",
-            "node1:29500": "node1:" + (port := launch.free_port()),
+            "node1:29500": f"node1:{port}",
             "$first:29500": f"$first:{port}",
             "--master_addr": f"--master_port {port} --master_addr",
             "node1": "127.0.0.1",
@@ -168,8 +169,7 @@ def test_two_nodes_by_torchrun_and_slurm(nodes: Nodes) -> None:
 @pytest.mark.long
 def test_two_nodes_by_deepspeed(nodes: Nodes) -> None:
     line = command("deepspeed ")
-    alone = re.sub(r"--hostfile .*? --master_addr node1", "--num_accelerators 2", line)
-    alone = alone.replace("--num", f"--master_port {launch.free_port()} --num")
+    alone = re.sub(r"--hostfile .*? --master_addr", "--num_accelerators 2 --master_addr", line)
     nodes.ends(nodes.adapted(alone, {"max_steps": 4, "output_dir": "alone"}))
     whole = nodes.runners[0].losses("alone")
     for file in nodes.encoded(0):
