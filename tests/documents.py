@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     "docs/data.md",
     "docs/fine-tuning.md",
+    "docs/several-nodes.md",
     "docs/other-models.md",
     "docs/keeping-up.md",
     "docs/writing-a-patch.md",
@@ -25,6 +26,7 @@ def twin(document: str) -> str:
 
 PAIRS = tuple((document, twin(document)) for document in ("README.md", *PAGES))
 DOCUMENTS = (*(document for pair in PAIRS for document in pair), "CONTRIBUTING.md")
+NODES = "docs/several-nodes.md"  # whose commands tests/smoke/test_nodes.py runs
 TRAINED = ("README.md", "docs/fine-tuning.md")  # tests/smoke runs their training commands
 TRAINING = ("python generated/", "deepspeed ", "python -m tools merge ", "python -m tools chat ")
 _BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)

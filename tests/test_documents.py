@@ -14,6 +14,7 @@ import pytest
 
 from tests.documents import (
     DOCUMENTS,
+    NODES,
     PAGES,
     PAIRS,
     ROOT,
@@ -77,7 +78,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_every_command_is_run_somewhere(checkout, environment):
     """The light ones here and now, in the order of the documents."""
     for command in commands(*DOCUMENTS):
-        if command in ELSEWHERE or command.startswith(TRAINING):
+        if command in ELSEWHERE or command.startswith(TRAINING) or command in commands(NODES):
             continue
         if command.startswith(INSTALLING):
             for name in re.findall(r"-r (\S+)", command):
@@ -95,7 +96,7 @@ def test_every_command_is_run_somewhere(checkout, environment):
 
 
 def test_every_training_command_is_run_in_tests_smoke():
-    run = commands(*TRAINED)
+    run = commands(*TRAINED, NODES)
     assert [c for c in commands(*DOCUMENTS) if c.startswith(TRAINING) and c not in run] == []
 
 
@@ -169,7 +170,7 @@ def test_both_languages_say_the_same(one, other):
         first_lines = "\n".join(text(name).splitlines()[:5])
         assert f"]({Path(its_twin).name})" in first_lines, f"{name} does not lead to its twin"
     assert commands(one) == commands(other)
-    for language in ("sh", "python", "toml", "json", ""):
+    for language in ("sh", "bash", "python", "toml", "json", ""):
         assert blocks(one, language) == blocks(other, language)
     for pattern in (r"^#+ ", r"^\|", r"^- ", r"^\*\*", r"`(?:--|make )[\w-]+", r"\]\("):
         counts = [len(re.findall(pattern, prose(name), re.MULTILINE)) for name in (one, other)]

@@ -23,6 +23,7 @@ from learning_checks import (
     _watch_checkpointing,
 )
 from length_grouping import _EpochLengthGroupedSampler
+from nodes import _on_all_ranks, _save_where_all_can_read
 from positions import check_longest
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
@@ -147,13 +148,17 @@ class AdapterTrainer(Trainer):
             getattr(self, "is_deepspeed_enabled", False) or getattr(self.args, "deepspeed", None)
         )
 
-    def _zero_stage(self):
-        """Return the stage of ZeRO, 0 to 3; None without DeepSpeed."""
+    def _deepspeed_config(self):
+        """Return transformers' configuration of DeepSpeed; None without DeepSpeed."""
         if not self._uses_deepspeed():
             return None
         config = getattr(self.args, "hf_deepspeed_config", None)
-        config = config or self.accelerator.state.deepspeed_plugin.hf_ds_config
-        return config.get_value("zero_optimization.stage", 0)
+        return config or self.accelerator.state.deepspeed_plugin.hf_ds_config
+
+    def _zero_stage(self):
+        """Return the stage of ZeRO, 0 to 3; None without DeepSpeed."""
+        config = self._deepspeed_config()
+        return None if config is None else config.get_value("zero_optimization.stage", 0)
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         """Train as `Trainer.train` does, from the last checkpoint that is whole.
@@ -167,17 +172,23 @@ class AdapterTrainer(Trainer):
             UserError: the named checkpoint is not whole, or the one to go on from is of a run with
                 other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
+        self._ranks_here = _save_where_all_can_read(self.args, self._deepspeed_config())
         checkpoint = _choose_checkpoint(resume_from_checkpoint, self.args)
         if checkpoint:
-            _check_same_kind_of_run(checkpoint, self._zero_stage(), self.args.world_size)
-            _check_adapter_config(checkpoint, self.model)
-            _check_same_base(checkpoint, getattr(self.model, "base_model_record", None) or {})
+            _on_all_ranks(self._check_checkpoint, checkpoint)
         before = self.state.global_step
         engines = _engines_without_frozen_weights() if self._uses_deepspeed() else None
         with engines or contextlib.nullcontext():
             result = super().train(checkpoint, *args, **kwargs)
         _require_learnt(self._adapter_state(), self.state.global_step - before)
         return result
+
+    def _check_checkpoint(self, folder):
+        """Raise UserError if the whole checkpoint in `folder` is not one of such a run as this."""
+        args = self.args
+        _check_same_kind_of_run(folder, self._zero_stage(), args.world_size, args.process_index)
+        _check_adapter_config(folder, self.model)
+        _check_same_base(folder, getattr(self.model, "base_model_record", None) or {})
 
     def create_optimizer(self, *args, **kwargs):
         """Create the optimizer; one of its groups, that of weights without decay, is often empty."""
@@ -244,6 +255,7 @@ class AdapterTrainer(Trainer):
         """Write what is to be known of the run and its base model to go on, generate or merge."""
         run = {
             "world_size": self.args.world_size,
+            "ranks_here": getattr(self, "_ranks_here", None),
             "zero_stage": self._zero_stage(),
             "adapter_sha256": _file_digest(_adapter_file(folder)),  # its formats have no checksum
             "base_model": getattr(self.model, "base_model_record", None),

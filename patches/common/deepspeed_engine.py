@@ -4,8 +4,26 @@ import contextlib
 import functools
 import inspect
 import logging
+import os
+
+from nodes import _of_all_ranks
 
 logger = logging.getLogger(__name__)
+
+
+def _latest_on_each_node(save, engine, save_dir, *args, **kwargs):
+    """Save as DeepSpeed's engine does, and `latest`, which only its first rank writes, on all nodes."""
+    result = save(engine, save_dir, *args, **kwargs)
+    if engine.use_node_local_storage():
+        path, tag = os.path.join(save_dir, "latest"), None
+        if engine.global_rank == 0:
+            with open(path, encoding="utf-8") as file:
+                tag = file.read()
+        tag = _of_all_ranks(tag)[0]
+        if engine.local_rank == 0 and engine.global_rank > 0:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(tag)
+    return result
 
 
 @contextlib.contextmanager
@@ -27,6 +45,8 @@ def _engines_without_frozen_weights():
             logger.warning("This DeepSpeed's checkpoints hold the frozen weights too.")
             continue
         setattr(engine, name, functools.partialmethod(originals[name], **extra))
+    save = engine.save_checkpoint
+    engine.save_checkpoint = lambda self, *args, **kw: _latest_on_each_node(save, self, *args, **kw)
     try:
         yield
     finally:

@@ -1,5 +1,6 @@
 """LoRA adapters: their arguments and the wrapping of a loaded model."""
 
+import json
 import logging
 from dataclasses import dataclass, field
 from typing import Optional
@@ -12,6 +13,7 @@ from base_model import _describe_base
 from existing_adapter import _adapter_folder, _check_base, _load_adapter
 from generation_ends import _end_answers_at
 from lora_targets import _adapted, _require_module, _split_names, _target_modules
+from nodes import _require_same
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -140,6 +142,7 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
     """
     _check_one_half_precision(model)
     record = _describe_base(model)
+    _require_same("a model", json.dumps(record["sample"], sort_keys=True))
     _end_answers_at(model, tokenizer, stop_ids(tokenizer))
     if training_args.gradient_checkpointing:
         # All weights before the first adapter are frozen: without an input that asks for

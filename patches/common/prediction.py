@@ -6,10 +6,10 @@ import logging
 import os
 import types
 
-import torch
 from data_files import ROW_COLUMNS
 from dialogues import as_messages
 from generation_ends import _all_stop_ids
+from nodes import _of_all_ranks, _require_same
 from prompt_response import check_columns, first_rows, read_dialogues
 from tqdm.auto import tqdm as progress_bar
 from user_error import UserError
@@ -140,6 +140,7 @@ def predict_responses(
         UserError: no test data, or test data that cannot be read.
     """
     rows = _read_test_rows(raw_datasets, model_args, data_args, training_args)
+    _require_same("test rows", json.dumps(rows))
     asked = [index for index, (_, prompt, _) in enumerate(rows) if prompt]
     if not asked:
         raise UserError("The test data has no row with a prompt to answer.")
@@ -183,10 +184,7 @@ def predict_responses(
     finally:
         model.config.use_cache, tokenizer.padding_side = use_cache, padding_side
 
-    if size > 1:
-        shares = [None] * size
-        torch.distributed.all_gather_object(shares, answers)
-        answers = {index: text for part in shares for index, text in part.items()}
+    answers = {index: text for part in _of_all_ranks(answers) for index, text in part.items()}
     if not trainer.is_world_process_zero():
         return None
 

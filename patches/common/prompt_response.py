@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from data_files import ROW_COLUMNS
 from dialogues import as_messages, read_dialogue, used_columns
+from nodes import _require_same
 from positions import check_positions, note_longest
 from user_error import UserError
 
@@ -250,6 +251,23 @@ class _EncodedOnDemand:
         return self[split]
 
 
+def _require_same_rows(splits, length):
+    """Refuse splits, {name: Dataset}, whose rows other ranks have otherwise; a call for all ranks.
+
+    Of each row its length counts, in the column `length`, and of a split the sum of its tokens: to
+    read them all again would take long.
+
+    Raises:
+        UserError: as said.
+    """
+    for name, rows in splits.items():
+        if not isinstance(rows, datasets.IterableDataset):
+            tokens = rows.data.column("input_ids").chunks
+            total = sum(int(chunk.flatten().to_numpy().sum()) for chunk in tokens)
+            seen = rows.data.column(length).to_numpy().tobytes() + str(total).encode()
+            _require_same(f"encoded {name} rows", seen)
+
+
 def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_args):
     """Turn prompt/response rows into unpadded token sequences, one per row.
 
@@ -280,10 +298,12 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
 
     Raises:
         UserError: a missing column, a value of the wrong kind (with file, row and column), no
-            row left to use, or nothing to predict from.
+            row left to use, nothing to predict from, or a script or rows other than another rank's.
     """
     if getattr(training_args, "do_predict", False):
         data_args.require_test_data(raw_datasets)  # now, not after hours of training
+    with open(__file__, "rb") as file:
+        _require_same("a script", file.read())
     most = sample_limits(data_args)
 
     def encode(split, rows):
@@ -304,6 +324,7 @@ def encode_datasets(raw_datasets, encode_pair, tokenizer, data_args, training_ar
         ):
             if needed and split in raw_datasets:
                 result[split] = encode(split, raw_datasets[split])
+    _require_same_rows(result, training_args.length_column_name)
     return result
 
 

@@ -1,10 +1,15 @@
 """What a user did wrong is told in one line; a bug of ours keeps its traceback."""
 
 import atexit
+import contextlib
+import errno
+import hashlib
 import logging
 import os
+import socket
 import sys
 import threading
+import time
 import traceback
 from importlib.util import find_spec
 
@@ -19,6 +24,10 @@ LOADING_FUNCTIONS = ("from_pretrained", "from_config", "load_dataset")
 LOADING_MODULES = ("transformers.hf_argparser", "datasets.packaged_modules")
 LIBRARIES = ("transformers", "datasets")
 REMOTE_CODE_MODULE = "transformers_modules"
+HEAD_START = 3  # seconds: more than launchers take to see that a rank has ended
+# What gloo and NCCL say to a rank that waits for one that is there no longer.
+GONE = ("Connection closed by peer", "remote process exited")
+_told = []  # sockets, see `_is_first_to_tell`
 
 
 def _one_line(text, most=600):
@@ -94,6 +103,8 @@ def _user_error(error, script):
         if type(stated).__name__ == UserError.__name__:
             return _one_line(stated)
         stated = _cause(stated)
+    if isinstance(error, RuntimeError) and any(text in str(error) for text in GONE):
+        return "another rank ended first, and says why."
     line = str(error) if _is_stated_by(script, error) else _loading_error(error)
     return None if line is None else _one_line(line)
 
@@ -114,15 +125,41 @@ def _leave_together():
         os._exit(0)
 
 
+def _is_first_to_tell(line):
+    """Return whether no other rank that the same launcher started on this node tells `line`.
+
+    A rank tells as long as it lives: it holds a name of a socket, which the system then takes back.
+    """
+    name = f"\0run_clm_lora-{os.getppid()}-{hashlib.sha256(line.encode()).hexdigest()}"
+    is_main = os.environ.get("LOCAL_RANK", "0") == "0"
+    end = time.monotonic() + (0 if is_main else HEAD_START)
+    try:
+        while time.monotonic() < end:  # the node's first rank tells, where it can
+            with (
+                contextlib.suppress(ConnectionRefusedError),
+                socket.socket(socket.AF_UNIX) as other,
+            ):
+                other.connect(name)
+                return False
+            time.sleep(0.1)
+        _told.append(socket.socket(socket.AF_UNIX))
+        _told[-1].bind(name)
+        _told[-1].listen()
+    except OSError as error:
+        return error.errno != errno.EADDRINUSE  # or there are no such names here
+    return True
+
+
 def run_main(main):
     """Run the script's `main()`: one line `error: …` and exit status 1 for what a user did wrong.
 
     That is a `UserError` or what upstream's own part raises, or arguments, data, a model or a
-    tokenizer that a library refuses to load. Its traceback is logged at debug level. All else is
-    a bug and keeps its traceback. An interrupt exits with 130, as a shell has it.
+    tokenizer that a library refuses to load, or that another rank has ended. Its traceback is
+    logged at debug level. All else is a bug and keeps its traceback. An interrupt exits with 130, as a shell has it.
 
     Every rank of a distributed run ends by itself, and the launcher stops those that wait for one
-    which has ended; the others' lines say which rank they are.
+    which has ended. What several ranks of a node find wrong is told by one of them; a line that is
+    not rank 0's says which rank it is of.
 
     Returns:
         What `main()` returns.
@@ -143,6 +180,7 @@ def run_main(main):
         logger.debug("".join(traceback.format_exception(type(error), error, error.__traceback__)))
     rank = os.environ.get("RANK", "0")
     who = "error" if rank == "0" else f"error on rank {rank}"
-    sys.stderr.write(f"{who}: {line}\n")  # in one piece, since other ranks write there as well
-    sys.stderr.flush()
+    if "LOCAL_RANK" not in os.environ or _is_first_to_tell(line):
+        sys.stderr.write(f"{who}: {line}\n")  # in one piece, since other ranks write there as well
+        sys.stderr.flush()
     raise SystemExit(1)

@@ -509,6 +509,65 @@ def test_a_checkpoint_that_a_rank_was_killed_in_is_passed_over(make, tmp_path, a
     assert f"{last} is incomplete; starting anew" in caplog.text
 
 
+def as_of_a_node(folder, ranks, of):
+    """Make a checkpoint that of `ranks`, those of one of several nodes with folders of their own."""
+    as_of_ranks(folder, ranks, of=of)
+    record(folder, ranks_here=list(ranks))
+
+
+def test_a_node_s_own_folder_has_the_states_of_its_own_ranks(make, tmp_path, as_run):
+    make(max_steps=2).train()
+    last = tmp_path / "out/checkpoint-2"
+    as_of_a_node(last, (2, 3), of=4)
+    assert whole_checkpoint._is_whole_checkpoint(str(last))
+    for rank in (2, 3):
+        assert whole_checkpoint._check_same_kind_of_run(str(last), None, 4, rank) is None
+    with pytest.raises(UserError, match="lacks what rank 0 saved on another node"):
+        whole_checkpoint._check_same_kind_of_run(str(last), None, 4, 0)
+    with pytest.raises(UserError, match=r"of a run on 4 rank\(s\), and this run has 2"):
+        whole_checkpoint._check_same_kind_of_run(str(last), None, 2, 0)
+    as_run(ranks=4)
+    with pytest.raises(UserError, match="lacks what rank 0 saved on another node"):
+        make().train(resume_from_checkpoint=True)
+    torch.save({}, last / "rng_state_0.pth")  # gathered there
+    assert whole_checkpoint._check_same_kind_of_run(str(last), None, 4, 0) is None
+    (last / "rng_state_2.pth").unlink()
+    assert not whole_checkpoint._is_whole_checkpoint(str(last))
+
+
+def test_all_nodes_go_on_from_the_same_checkpoint(make, tmp_path, monkeypatch, caplog):
+    """Here the other rank's folder lacks what is named, whatever this one's has."""
+    make(max_steps=4).train()
+    older, last = (str(tmp_path / f"out/checkpoint-{step}") for step in (2, 4))
+    lacks, is_whole = set(), whole_checkpoint._is_whole_checkpoint
+    asked = []
+
+    def look(path, *rest):
+        asked.append(path)
+        return is_whole(path, *rest)
+
+    def both(value):
+        return [value, asked[-1] not in lacks] if isinstance(value, bool) and asked else [value] * 2
+
+    monkeypatch.setattr(whole_checkpoint, "_is_whole_checkpoint", look)
+    monkeypatch.setattr(whole_checkpoint, "_of_all_ranks", both)
+    choose = whole_checkpoint._choose_checkpoint
+    for given in (last, "true"):
+        lacks.clear()
+        assert choose(given, make().args) == last
+        lacks.add(last)
+        assert choose(given, make().args) == older
+        assert f"{last} is incomplete; resuming from {older}" in caplog.text
+        lacks.add(older)
+        line = f"{last!r} is whole on the node of rank 0 and not on that of rank 1"
+        with pytest.raises(UserError, match=line):
+            choose(given, make().args)
+    with pytest.raises(
+        UserError, match="no complete checkpoint of an adapter on the node of rank 1"
+    ):
+        choose(last, make(resume_from_checkpoint=last).args)
+
+
 class Killed(BaseException):
     """Ends the run like a signal, past every `except Exception`."""
 

@@ -252,3 +252,31 @@ def test_ranks_leave_together():
     """What registered for the end is called, and nothing that is printed gets lost."""
     said = "WORKUPLOADEDREGISTERED"
     assert [output[-len(said) :] for output in run_ranks(["-c", RANK], 2)] == [said] * 2
+
+
+TELL = """
+import os, user_errors
+from user_error import UserError
+def main():
+    raise UserError("one of us" if os.environ["RANK"] == WHO else "each of us")
+user_errors.run_main(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("who", "said"),
+    [
+        ("none", ["error: each of us\n", ""]),
+        ("1", ["error: each of us\n", "error on rank 1: one of us\n"]),
+    ],
+)
+def test_what_all_ranks_of_a_node_find_wrong_is_told_once(who, said):
+    assert run_ranks(["-c", TELL.replace("WHO", repr(who))], 2) == said
+
+
+@pytest.mark.parametrize("text", user_errors.GONE)
+def test_a_rank_whose_peer_has_ended_says_so(capsys, text):
+    def main():
+        raise RuntimeError(f"[pair.cc:553] {text} [127.0.0.1]:10124.")
+
+    assert said(capsys, main) == "another rank ended first, and says why."
