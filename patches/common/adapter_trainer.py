@@ -12,9 +12,11 @@ import tempfile
 import numpy as np
 import torch
 from adapter_config import _check_adapter_config
-from adapter_weights import _adapter_file, _file_digest, _gathered, _put_adapter
+from adapter_weights import _adapter_file, _file_digest, _gathered
 from base_model import RUN_FILE, _check_same_base
+from changed_base import _make_plain, _put_as_trained
 from deepspeed_engine import _engines_without_frozen_weights
+from eva import _initialise_from_data
 from evaluation_counts import _response_accuracy, _response_counts
 from learning_checks import (
     _require_finite_loss,
@@ -23,10 +25,12 @@ from learning_checks import (
     _watch_checkpointing,
 )
 from length_grouping import _EpochLengthGroupedSampler
+from loraplus import _loraplus_optimizer
 from positions import check_longest
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from user_error import UserError
 from whole_checkpoint import _check_same_kind_of_run, _choose_checkpoint
 from whole_files import _flush_files, _full_disk_told
 
@@ -145,13 +149,26 @@ class AdapterTrainer(Trainer):
             getattr(self, "is_deepspeed_enabled", False) or getattr(self.args, "deepspeed", None)
         )
 
+    def _deepspeed_setting(self, name, default=None):
+        """Return a setting of DeepSpeed's configuration, which is in use."""
+        config = getattr(self.args, "hf_deepspeed_config", None)
+        config = config or self.accelerator.state.deepspeed_plugin.hf_ds_config
+        return config.get_value(name, default)
+
     def _zero_stage(self):
         """Return the stage of ZeRO, 0 to 3; None without DeepSpeed."""
         if not self._uses_deepspeed():
             return None
-        config = getattr(self.args, "hf_deepspeed_config", None)
-        config = config or self.accelerator.state.deepspeed_plugin.hf_ds_config
-        return config.get_value("zero_optimization.stage", 0)
+        return self._deepspeed_setting("zero_optimization.stage", 0)
+
+    def _check_optimizer(self):
+        """Raise UserError if DeepSpeed's configuration makes the optimizer that LoRA+ is to make."""
+        asked = getattr(self.args, "loraplus_lr_ratio", None) is not None
+        if asked and self._uses_deepspeed() and self._deepspeed_setting("optimizer"):
+            raise UserError(
+                "--loraplus_lr_ratio: DeepSpeed's configuration names an optimizer, which knows one learning rate "
+                "only: take it out there, with zero_allow_untested_optimizer set."
+            )
 
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         """Train as `Trainer.train` does, from the last checkpoint that is whole.
@@ -165,9 +182,14 @@ class AdapterTrainer(Trainer):
             UserError: the named checkpoint is not whole, or the one to go on from is of a run with
                 other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
+        self._check_optimizer()
         checkpoint = _choose_checkpoint(resume_from_checkpoint, self.args)
         if checkpoint:
             _check_same_kind_of_run(checkpoint, self._zero_stage(), self.args.world_size)
+        if getattr(self.model, "awaits_data", False):
+            _initialise_from_data(self, checkpoint)
+            self.model.awaits_data = False
+        if checkpoint:
             _check_adapter_config(checkpoint, self.model)
             _check_same_base(checkpoint, getattr(self.model, "base_model_record", None) or {})
         before = self.state.global_step
@@ -188,6 +210,9 @@ class AdapterTrainer(Trainer):
 
     def create_optimizer(self, *args, **kwargs):
         """Create the optimizer; one of its groups, that of weights without decay, is often empty."""
+        ratio = getattr(self.args, "loraplus_lr_ratio", None)
+        if ratio is not None and self.optimizer is None:
+            self.optimizer = _loraplus_optimizer(self, ratio)
         optimizer = super().create_optimizer(*args, **kwargs)
         # LoRA trains no biases or norms. DeepSpeed drops empty groups itself, but after schedules
         # were made for all of them, which newer releases of torch take for an error.
@@ -236,6 +261,7 @@ class AdapterTrainer(Trainer):
         staged = tempfile.TemporaryDirectory(dir=output_dir, prefix=STAGING_PREFIX)
         with staged as staging, _full_disk_told(output_dir):
             self.model.save_pretrained(staging, state_dict=state_dict, **options)
+            _make_plain(staging, getattr(self.model, "initial_adapter", None))
             if tokenizer is not None:
                 tokenizer.save_pretrained(staging)
             torch.save(self.args, os.path.join(staging, "training_args.bin"))
@@ -276,7 +302,7 @@ class AdapterTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         logger.info("Loading the adapter from %s", resume_from_checkpoint)
-        _put_adapter(self.model, resume_from_checkpoint)
+        _put_as_trained(self.model, resume_from_checkpoint)
 
     def _load_rng_state(self, checkpoint):
         """Restore the random states, with torch releases that load nothing but tensors by default."""
@@ -289,7 +315,7 @@ class AdapterTrainer(Trainer):
     def _load_best_model(self):
         best = self.state.best_model_checkpoint
         logger.info("Loading the best adapter from %s (score: %s).", best, self.state.best_metric)
-        _put_adapter(self.model, best)
+        _put_as_trained(self.model, best)
 
     def create_model_card(self, **kwargs):
         """Write the model card without asking the hub anything, unless the model goes there."""
