@@ -14,12 +14,17 @@ SAMPLED_VALUES = 4  # of each weight
 HALVES = {torch.float16, torch.bfloat16}
 
 
+def _quantization_settings(config):
+    """Return what a model's configuration says of how its weights are quantised, {} if they are not."""
+    settings = getattr(config, "quantization_config", None) or {}
+    return settings if isinstance(settings, dict) else settings.to_dict()
+
+
 def _quantization_name(config):
     """Return how a model's weights are quantised, by its configuration: 4bit, 8bit, another method's name; or None."""
-    settings = getattr(config, "quantization_config", None)
-    if settings is None:
+    known = _quantization_settings(config)
+    if not known:
         return None
-    known = settings if isinstance(settings, dict) else settings.to_dict()
     for kind in ("4bit", "8bit"):
         if known.get(f"load_in_{kind}"):
             return kind
@@ -56,7 +61,7 @@ def _describe_base(model):
     Returns:
         name_or_path; revision and code_revision, the commits of a hub model's weights and code or
         None; vocabulary_size, the rows of its embedding; quantization, see `_quantization_name`;
-        sample, see `_sample`.
+        compute_dtype, what weights of four bits are multiplied in; sample, see `_sample`.
     """
     config = model.config
     # A hub model's own code is imported from a package named after the commit.
@@ -68,6 +73,7 @@ def _describe_base(model):
         "code_revision": package if COMMIT.fullmatch(package) else None,
         "vocabulary_size": getattr(embedding, "ds_shape", embedding.shape)[0],
         "quantization": _quantization_name(config),
+        "compute_dtype": _quantization_settings(config).get("bnb_4bit_compute_dtype"),
         "sample": _sample(model),
     }
 

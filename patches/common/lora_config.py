@@ -18,6 +18,10 @@ SETTING_FLAGS = {
     "target_modules": "lora_target_modules",
     "modules_to_save": "lora_modules_to_save",
 }
+# First weights that come from gradients or activations, which peft looks for on the model, put there
+# by functions of its own that are called with a loop of the user's; without it the one takes plain
+# ones instead, in silence.
+NEED_A_LOOP = ("corda", "lora_ga")
 UNION_TYPES = (typing.Union, getattr(types, "UnionType", typing.Union))
 LORA_TASK = peft.TaskType.CAUSAL_LM
 
@@ -82,7 +86,7 @@ def _made(kind, values, where):
             raise UserError(f"{where}: {name!r} is {value!r:.60}, not {_hint_text(hint)}.")
         inner = [hint, *typing.get_args(hint)]
         own = next((one for one in inner if dataclasses.is_dataclass(one)), None)
-        is_own = own is not None and isinstance(value, dict) and dict not in inner
+        is_own = own is not None and isinstance(value, dict) and value
         made[name] = own(**_made(own, value, f"{where}: {name!r}")) if is_own else value
     return made
 
@@ -121,6 +125,11 @@ def _file_settings(given):
     if given is None:
         return {}
     settings = _made(peft.LoraConfig, _read_object(given), "--lora_config")
+    if settings.get("init_lora_weights") in NEED_A_LOOP:
+        raise UserError(
+            f"--lora_config: init_lora_weights {settings['init_lora_weights']!r} needs a program of its own "
+            "that prepares the model, which this script is not: choose another, such as eva or pissa."
+        )
     own = {field.name for field in dataclasses.fields(peft.PeftConfig)}
     for name, expected in (("peft_type", peft.PeftType.LORA), ("task_type", LORA_TASK)):
         if settings.get(name) not in (None, expected, expected.value):

@@ -113,6 +113,16 @@ def quantized(model_args, training_args):
     return _loading_options(kind, dtype, training_args.device)
 
 
+def _keep_layout(model):
+    """Have four-bit weights stay as they are on a CPU, where bitsandbytes rewrites them when it first evaluates.
+
+    Training after that learns wrongly, layers of fewer than 64 inputs fail, and sums are of bfloat16.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
 def _prepare_quantized(model, wanted):
     """Make a model with quantised weights ready for an adapter, by peft; leave others as they are.
 
@@ -129,6 +139,7 @@ def _prepare_quantized(model, wanted):
         )
         raise UserError(f"--quantization {wanted}: the model {how}: leave the argument out.")
     if found is not None:
+        _keep_layout(model)
         # Checkpointing is the Trainer's to switch on.
         peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         logger.info("The base model's linear weights are quantised: %s.", found)

@@ -65,7 +65,7 @@ class Runs:
     def evaluated(self, adapter: str | None, **given: object) -> float:
         """The loss of an adapter's folder on its base, or of a model without one, in another process."""
         where = {"adapter_name_or_path": self.runner.folder / adapter} if adapter else {}
-        self.started("evaluated", do_eval=True, **where, **given)
+        self.started("evaluated", do_eval=True, lora_target_modules=None, **where, **given)
         return self.loss("evaluated")
 
     def losses_resumed(self) -> dict[int, float]:

@@ -53,7 +53,7 @@ KINDS = {
     "a module in full": Kind({"modules_to_save": ["lm_head"]}),
     "all linear": Kind({"target_modules": "all-linear"}),
     "a regular expression": Kind({"target_modules": r".*\.1\..*(q|v)_proj"}),
-    "layers used twice": Kind({"layer_replication": [[0, 2], [0, 2]]}),
+    "layers used twice": Kind({"layer_replication": [[0, 2], [0, 2]]}, model="llama"),
     "experts": Kind({"target_parameters": EXPERTS, "lora_dropout": 0.0}, model="glm4_moe"),
     "Conv1D, PiSSA": Kind({"init_lora_weights": "pissa", "fan_in_fan_out": True}, model="gpt2"),
     "LoRA+": Kind({}, {"loraplus_lr_ratio": 4}),
