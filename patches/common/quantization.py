@@ -47,7 +47,8 @@ def _bitsandbytes_settings(kind, dtype):
         import bitsandbytes  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"--quantization {kind} needs the package bitsandbytes ({error}): install it."
+            f"--quantization {kind} needs the package bitsandbytes ({error}): pip install -r "
+            "requirements/quantization.txt."
         ) from error
     if kind == "8bit":
         return make(load_in_8bit=True)
