@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     "docs/data.md",
     "docs/fine-tuning.md",
+    "docs/lora.md",
     "docs/other-models.md",
     "docs/keeping-up.md",
     "docs/writing-a-patch.md",
