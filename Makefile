@@ -85,13 +85,13 @@ test: lint hermetic payload smoke ## All tests: lint, hermetic suite, payload on
 hermetic: .venv/dev ## The tool's own tests, without torch
 	$(PY) -m pytest -q -n auto --ignore=tests/payload --ignore=tests/smoke tests
 
-payload: $(STACKS:%=.venv-%/done) .venv-v5.0.0/trl ## Unit tests of the code that is grafted, on both stacks
+payload: $(STACKS:%=.venv-%/done) .venv-v5.0.0/trl .venv-v5.0.0/quantization ## Unit tests of the code that is grafted, on both stacks
 	@$(AT_ONCE) $(STACKS:%=payload-%)
 
 $(STACKS:%=payload-%): payload-%:
 	.venv-$*/bin/python -m pytest -q --durations=5 tests/payload
 
-smoke: .venv/dev $(STACKS:%=.venv-%/done) .venv-v5.0.0/serve ## Train for real on both stacks (FULL=1: the long form too)
+smoke: .venv/dev $(STACKS:%=.venv-%/done) .venv-v5.0.0/serve .venv-v5.0.0/quantization ## Train for real on both stacks (FULL=1: the long form too)
 	@$(AT_ONCE) $(STACKS:%=smoke-%)
 
 $(STACKS:%=smoke-%): smoke-%:
@@ -141,9 +141,9 @@ clean: ## Remove environments and caches made here
 	@$(PY) $(PIP) -r requirements/$*.txt
 	@touch $@
 
-# Beside the newest stack: rival of the benchmarks and real chat templates to test against (trl), and
-# a server to ask a merged model by.
-.venv-v5.0.0/trl .venv-v5.0.0/serve: .venv-v5.0.0/%: requirements/%.txt .venv-v5.0.0/done
+# Beside the newest stack: rival of the benchmarks and real chat templates to test against (trl), a
+# server to ask a merged model by, and what holds weights in four or eight bits.
+.venv-v5.0.0/trl .venv-v5.0.0/serve .venv-v5.0.0/quantization: .venv-v5.0.0/%: requirements/%.txt .venv-v5.0.0/done
 	@.venv-v5.0.0/bin/python $(PIP) -r requirements/$*.txt
 	@touch $@
 

@@ -12,6 +12,7 @@ PAGES = (
     "docs/data.md",
     "docs/fine-tuning.md",
     "docs/several-nodes.md",
+    "docs/lora.md",
     "docs/other-models.md",
     "docs/keeping-up.md",
     "docs/writing-a-patch.md",

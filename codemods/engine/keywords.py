@@ -7,6 +7,9 @@ import ast
 from .nodes import dotted, string
 from .reading import Reading
 
+# Functions of the payload that return keywords.
+OURS = ("zero3_model_kwargs", "quantized")
+
 
 class Keywords(Reading):
     def keyword(self, call: ast.Call, name: str) -> list[tuple[ast.AST, ast.expr]]:
@@ -44,8 +47,8 @@ class Keywords(Reading):
             return self._written(node, call)
         if isinstance(node, ast.Name) and (made := self._filled(node.id, call)) is not None:
             return made
-        if isinstance(node, ast.Call) and dotted(node.func) == "zero3_model_kwargs":
-            return []  # ours, and nobody else's keyword is among them
+        if isinstance(node, ast.Call) and dotted(node.func) in OURS:
+            return []  # and nobody else's keyword is among them
         raise self.refuse(
             "every ** of this call to be one dict written out in its function",
             [call],

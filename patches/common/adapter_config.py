@@ -1,34 +1,31 @@
 """The settings that an adapter's weights belong to: a checkpoint's and the run's must be the same."""
 
+import dataclasses
 import json
 import os
 import re
 import textwrap
 
+import peft
+from changed_base import _as_plain_settings
+from lora_config import SETTING_FLAGS
 from user_error import UserError
 
-# What peft calls a setting, and what the script does; later releases' others, which an adapter to go
-# on training may bring, have no option.
-COMPARED_SETTINGS = {
-    "peft_type": "peft_type",
-    "r": "--lora_rank",
-    "lora_alpha": "--lora_alpha",
-    "target_modules": "--lora_target_modules",
-    "bias": "--lora_bias",
-    "modules_to_save": "--lora_modules_to_save",
-    "use_rslora": "use_rslora",
-    "use_dora": "use_dora",
-    "rank_pattern": "rank_pattern",
-    "alpha_pattern": "alpha_pattern",
-    "layers_to_transform": "layers_to_transform",
+# What may differ without changing what an adapter's weights mean: where it is from, and how its
+# first weights came about. All else that the installed peft knows must be the same.
+NOT_COMPARED = {
+    *(field.name for field in dataclasses.fields(peft.PeftConfig)),
+    *("lora_dropout", "init_lora_weights", "runtime_config"),
 }
 
 
 def _plain_setting(value):
     """Return a setting so that equal ones are equal, however a release writes it; None for unset."""
     value = getattr(value, "value", value)  # of an enumeration
+    if dataclasses.is_dataclass(value):
+        value = dataclasses.asdict(value)
     if isinstance(value, (list, tuple, set)):
-        value = frozenset(value)
+        value = frozenset(map(_plain_setting, value))
     return value or None
 
 
@@ -56,6 +53,22 @@ def _same_setting(model, name, there, here):
     )
 
 
+def _defaults(kind):
+    """Return {name: default} of a dataclass."""
+    out = {}
+    for field in dataclasses.fields(kind):
+        makes = field.default_factory is not dataclasses.MISSING
+        out[field.name] = field.default_factory() if makes else field.default
+    return out
+
+
+def _settings(model):
+    """Return {name: value} of the settings of a peft model's adapter, as they will be saved."""
+    config = model.peft_config[model.active_adapter]
+    settings = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return _as_plain_settings(settings) if getattr(model, "initial_adapter", None) else settings
+
+
 def _check_adapter_config(folder, model):
     """Refuse a checkpoint whose adapter is another than the peft model's.
 
@@ -66,13 +79,15 @@ def _check_adapter_config(folder, model):
     """
     with open(os.path.join(folder, "adapter_config.json"), encoding="utf-8") as file:
         saved = json.load(file)
-    config = model.peft_config[model.active_adapter]
+    # A release that knew a setting not yet had what is now its default.
+    saved = {**_defaults(type(model.peft_config[model.active_adapter])), **saved}
+    here = _settings(model)
     differences = []
-    for name, option in COMPARED_SETTINGS.items():
-        there, here = _plain_setting(saved.get(name)), _plain_setting(getattr(config, name, None))
-        if not _same_setting(model, name, there, here):
-            said = f"{option} {_setting_text(there)} (this run: {_setting_text(here)})"
-            differences.append(said)
+    for name in [name for name in here if name not in NOT_COMPARED or name == "peft_type"]:
+        was, now = _plain_setting(saved.get(name)), _plain_setting(here[name])
+        if not _same_setting(model, name, was, now):
+            option = f"--{SETTING_FLAGS[name]}" if name in SETTING_FLAGS else name
+            differences.append(f"{option} {_setting_text(was)} (this run: {_setting_text(now)})")
     if differences:
         raise UserError(
             f"{folder!r} was trained with {', '.join(differences)}: go on with what it was trained "

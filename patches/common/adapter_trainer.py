@@ -11,9 +11,11 @@ import tempfile
 import numpy as np
 import torch
 from adapter_config import _check_adapter_config
-from adapter_weights import _adapter_file, _file_digest, _gathered, _put_adapter
+from adapter_weights import _adapter_file, _file_digest, _gathered
 from base_model import RUN_FILE, _check_same_base
+from changed_base import _make_plain, _put_as_trained
 from deepspeed_engine import _engines_without_frozen_weights
+from eva import _initialise_from_data
 from evaluation_counts import _response_accuracy
 from head_on_labels import ALL, HeadOnLabels
 from learning_checks import (
@@ -23,11 +25,13 @@ from learning_checks import (
     _watch_checkpointing,
 )
 from length_grouping import _EpochLengthGroupedSampler
+from loraplus import _loraplus_optimizer
 from nodes import _on_all_ranks, _save_where_all_can_read
 from positions import check_longest
 from transformers import Trainer
 from transformers.trainer_pt_utils import DistributedLengthGroupedSampler, LengthGroupedSampler
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from user_error import UserError
 from whole_checkpoint import _check_same_kind_of_run, _choose_checkpoint
 from whole_files import _flush_files, _full_disk_told
 
@@ -160,6 +164,16 @@ class AdapterTrainer(Trainer):
         config = self._deepspeed_config()
         return None if config is None else config.get_value("zero_optimization.stage", 0)
 
+    def _check_optimizer(self):
+        """Raise UserError if DeepSpeed's configuration makes the optimizer that LoRA+ is to make."""
+        asked = getattr(self.args, "loraplus_lr_ratio", None) is not None
+        config = self._deepspeed_config()
+        if asked and config is not None and config.get_value("optimizer"):
+            raise UserError(
+                "--loraplus_lr_ratio: DeepSpeed's configuration names an optimizer, which knows one learning rate "
+                "only: take it out there, with zero_allow_untested_optimizer set."
+            )
+
     def train(self, resume_from_checkpoint=None, *args, **kwargs):
         """Train as `Trainer.train` does, from the last checkpoint that is whole.
 
@@ -172,10 +186,16 @@ class AdapterTrainer(Trainer):
             UserError: the named checkpoint is not whole, or the one to go on from is of a run with
                 other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
+        self._check_optimizer()
         self._ranks_here = _save_where_all_can_read(self.args, self._deepspeed_config())
         checkpoint = _choose_checkpoint(resume_from_checkpoint, self.args)
         if checkpoint:
-            _on_all_ranks(self._check_checkpoint, checkpoint)
+            _on_all_ranks(self._check_kind_of_run, checkpoint)
+        if getattr(self.model, "awaits_data", False):
+            _initialise_from_data(self, checkpoint)
+            self.model.awaits_data = False
+        if checkpoint:
+            _on_all_ranks(self._check_adapter, checkpoint)
         before = self.state.global_step
         engines = _engines_without_frozen_weights() if self._uses_deepspeed() else None
         with engines or contextlib.nullcontext():
@@ -183,15 +203,21 @@ class AdapterTrainer(Trainer):
         _require_learnt(self._adapter_state(), self.state.global_step - before)
         return result
 
-    def _check_checkpoint(self, folder):
-        """Raise UserError if the whole checkpoint in `folder` is not one of such a run as this."""
+    def _check_kind_of_run(self, folder):
+        """Raise UserError if the whole checkpoint in `folder` is of other ranks, or of another ZeRO stage."""
         args = self.args
         _check_same_kind_of_run(folder, self._zero_stage(), args.world_size, args.process_index)
+
+    def _check_adapter(self, folder):
+        """Raise UserError if the checkpoint in `folder` has another adapter, or one of another base."""
         _check_adapter_config(folder, self.model)
         _check_same_base(folder, getattr(self.model, "base_model_record", None) or {})
 
     def create_optimizer(self, *args, **kwargs):
         """Create the optimizer; one of its groups, that of weights without decay, is often empty."""
+        ratio = getattr(self.args, "loraplus_lr_ratio", None)
+        if ratio is not None and self.optimizer is None:
+            self.optimizer = _loraplus_optimizer(self, ratio)
         optimizer = super().create_optimizer(*args, **kwargs)
         # LoRA trains no biases or norms. DeepSpeed drops empty groups itself, but after schedules
         # were made for all of them, which newer releases of torch take for an error.
@@ -240,6 +266,7 @@ class AdapterTrainer(Trainer):
         staged = tempfile.TemporaryDirectory(dir=output_dir, prefix=STAGING_PREFIX)
         with staged as staging, _full_disk_told(output_dir):
             self.model.save_pretrained(staging, state_dict=state_dict, **options)
+            _make_plain(staging, getattr(self.model, "initial_adapter", None))
             if tokenizer is not None:
                 tokenizer.save_pretrained(staging)
             torch.save(self.args, os.path.join(staging, "training_args.bin"))
@@ -281,7 +308,7 @@ class AdapterTrainer(Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint, model=None):
         logger.info("Loading the adapter from %s", resume_from_checkpoint)
-        _put_adapter(self.model, resume_from_checkpoint)
+        _put_as_trained(self.model, resume_from_checkpoint)
 
     def _load_rng_state(self, checkpoint):
         """Restore the random states, with torch releases that load nothing but tensors by default."""
@@ -294,7 +321,7 @@ class AdapterTrainer(Trainer):
     def _load_best_model(self):
         best = self.state.best_model_checkpoint
         logger.info("Loading the best adapter from %s (score: %s).", best, self.state.best_metric)
-        _put_adapter(self.model, best)
+        _put_as_trained(self.model, best)
 
     def create_model_card(self, **kwargs):
         """Write the model card without asking the hub anything, unless the model goes there."""

@@ -54,6 +54,17 @@ def _read_weights(path):
     return safetensors.torch.load_file(path, device="cpu")
 
 
+def _write_weights(path, weights):
+    """Write {name: tensor} to `path`, one of ADAPTER_FILES, as peft does."""
+    if not path.endswith(".safetensors"):
+        torch.save(weights, path)
+        return
+    import safetensors.torch
+
+    whole = {name: value.contiguous() for name, value in weights.items()}
+    safetensors.torch.save_file(whole, path, metadata={"format": "pt"})
+
+
 def _read_adapter(folder):
     """Return the adapter's weights in `folder`, {name: tensor on the CPU}.
 
@@ -175,13 +186,20 @@ def _misfit(weights, places):
     return "; ".join(said)
 
 
-def _put_adapter(model, folder):
+def _put_adapter(model, folder, convert=None):
     """Put the adapter's weights from `folder` into the peft model; a call for all ranks.
+
+    Args:
+        model: a peft model.
+        folder: the adapter's.
+        convert: `convert(weights)` returns those to put of those in the folder; all, if None.
 
     Raises:
         UserError: they cannot be read, or some have no place, or some place has no weight.
     """
     weights = _read_adapter(folder)
+    if convert:
+        weights = convert(weights)
     with _gathered([p for p in model.parameters() if p.requires_grad], write=True):
         places = _adapter_places(model)
         weights = _without_copies(weights, places, model)

@@ -1,6 +1,8 @@
 """The command line's parser, which takes what is clearly meant and tells early what cannot work."""
 
+import argparse
 import contextlib
+import dataclasses
 import os
 import typing
 
@@ -10,6 +12,7 @@ from transformers.hf_argparser import string_to_bool
 from transformers.integrations import INTEGRATION_TO_CALLBACK
 from user_error import UserError
 
+NOT_GIVEN = object()
 # What text of an arguments file is read with, as the command line does it.
 ARGUMENT_READERS = {int: int, float: float, bool: string_to_bool, str: str}
 
@@ -70,7 +73,29 @@ class LenientArgumentParser(HfArgumentParser):
 
     In such a file a list of names, a number as text, or text that is a number is what the argument
     wants wherever that is beyond doubt: `"lora_target_modules": ["q_proj"]`, `"lora_rank": "8"`.
+
+    Of every group that it returns `given` holds the names of all arguments that were given.
     """
+
+    given = frozenset()
+
+    def parse_known_args(self, args=None, namespace=None):
+        """Parse the command line, and note which arguments it gives, defaults or not."""
+        result = super().parse_known_args(args, namespace)
+        # What the namespace has already, argparse sets no default for.
+        marked = argparse.Namespace(**{action.dest: NOT_GIVEN for action in self._actions})
+        super().parse_known_args(args, marked)
+        self.given = frozenset(n for n, value in vars(marked).items() if value is not NOT_GIVEN)
+        return result
+
+    def _checked(self, groups):
+        """Return the groups, which say what was given, if what they name is there."""
+        for group in groups:
+            if dataclasses.is_dataclass(group):  # else it holds what no group knows
+                group.given = self.given
+        _check_reports(groups)
+        _check_folders(groups)
+        return groups
 
     def parse_dict(self, args, *more, **options):
         """Parse the values of an arguments file, {name: value}."""
@@ -80,14 +105,9 @@ class LenientArgumentParser(HfArgumentParser):
         for group in self.dataclass_types:
             kinds.update({n: _declared_kind(h) for n, h in typing.get_type_hints(group).items()})
         given = {name: _as_declared(name, value, kinds.get(name)) for name, value in args.items()}
-        groups = super().parse_dict(given, *more, **options)
-        _check_reports(groups)
-        _check_folders(groups)
-        return groups
+        self.given = frozenset(given)
+        return self._checked(super().parse_dict(given, *more, **options))
 
     def parse_args_into_dataclasses(self, *args, **options):
         """Parse the command line."""
-        groups = super().parse_args_into_dataclasses(*args, **options)
-        _check_reports(groups)
-        _check_folders(groups)
-        return groups
+        return self._checked(super().parse_args_into_dataclasses(*args, **options))

@@ -15,6 +15,24 @@ SAMPLED_VALUES = 4  # of each weight
 HALVES = {torch.float16, torch.bfloat16}
 
 
+def _quantization_settings(config):
+    """Return what a model's configuration says of how its weights are quantised, {} if they are not."""
+    settings = getattr(config, "quantization_config", None) or {}
+    return settings if isinstance(settings, dict) else settings.to_dict()
+
+
+def _quantization_name(config):
+    """Return how a model's weights are quantised, by its configuration: 4bit, 8bit, another method's name; or None."""
+    known = _quantization_settings(config)
+    if not known:
+        return None
+    for kind in ("4bit", "8bit"):
+        if known.get(f"load_in_{kind}"):
+            return kind
+    method = known.get("quant_method")
+    return str(getattr(method, "value", method))
+
+
 def _first_values(parameter):
     """Return the first few values of a weight, on the CPU; a call for all ranks."""
     with _gathered([parameter]):
@@ -24,11 +42,12 @@ def _first_values(parameter):
 def _sample(model):
     """Return {dtype: {name of a weight: its first values}} of a model that has no adapter yet.
 
-    What the rows that were added to an embedding hold does not change it.
+    What the rows that were added to an embedding hold does not change it. Of quantised weights it
+    has bytes.
     """
     sample = {}
     for name, parameter in model.named_parameters():
-        if parameter.is_floating_point():
+        if not parameter.is_complex():
             kind = str(parameter.dtype).rpartition(".")[2]
             sample.setdefault(kind, {})[name] = _first_values(parameter).tolist()
     return sample
@@ -42,7 +61,8 @@ def _describe_base(model):
 
     Returns:
         name_or_path; revision and code_revision, the commits of a hub model's weights and code or
-        None; vocabulary_size, the rows of its embedding; sample, see `_sample`.
+        None; vocabulary_size, the rows of its embedding; quantization, see `_quantization_name`;
+        compute_dtype, what weights of four bits are multiplied in; sample, see `_sample`.
     """
     config = model.config
     # A hub model's own code is imported from a package named after the commit.
@@ -52,6 +72,8 @@ def _describe_base(model):
         "revision": getattr(config, "_commit_hash", None),
         "code_revision": package if COMMIT.fullmatch(package) else None,
         "vocabulary_size": embedding_rows(model),
+        "quantization": _quantization_name(config),
+        "compute_dtype": _quantization_settings(config).get("bnb_4bit_compute_dtype"),
         "sample": _sample(model),
     }
 
@@ -59,6 +81,8 @@ def _describe_base(model):
 def _is_same_value(there, here):
     """Return whether two samples of a weight are of one, each perhaps rounded to its own dtype."""
     # Between the two half precisions it was rounded twice.
+    if there.is_floating_point() != here.is_floating_point():
+        return True  # one is quantised, and the other not
     tolerance = 2**-7 if {there.dtype, here.dtype} == HALVES else 0
     rounded = here.to(there.dtype).to(here.dtype)
     return len(here) == len(there) and torch.allclose(
@@ -110,6 +134,15 @@ def _check_same_base(folder, here):
         UserError: weights differ.
     """
     there = _read_run(folder).get("base_model") or {}
+    ways = [record.get("quantization") for record in (there, here)]
+    if there and ways[0] != ways[1]:
+        was, now = (
+            f"--quantization {way}" if way else "weights that are not quantised" for way in ways
+        )
+        raise UserError(
+            f"{folder!r} was trained on {was}, and this run has {now}: go on with what it was trained on, or "
+            "start anew in another --output_dir."
+        )
     difference = _base_difference(here, there)
     if difference:
         raise UserError(

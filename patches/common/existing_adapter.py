@@ -58,6 +58,13 @@ def _check_base(here, folder):
             f"--adapter_name_or_path: {folder!r} was trained with {learnt} tokens, and the model has {rows}: "
             f"give the tokenizer it was trained with, --tokenizer_name {folder}."
         )
+    if record and record.get("quantization") != here["quantization"]:
+        logger.warning(
+            "%s was trained on weights quantised as %s, and is put on ones quantised as %s.",
+            folder,
+            record.get("quantization"),
+            here["quantization"],
+        )
     difference = _base_difference(here, record)
     if difference:
         logger.warning(

@@ -8,12 +8,17 @@ from typing import Optional
 import peft
 import torch
 from adapter_weights import _train_what_is_saved
-from added_tokens import _token_settings
+from added_tokens import _name_of, _token_settings
 from base_model import _describe_base
+from changed_base import _initial_adapter, _watched
+from eva import _awaits_data
 from existing_adapter import _adapter_folder, _check_base, _load_adapter
 from generation_ends import _end_answers_at
+from lora_config import LORA_TASK, _chosen_settings
 from lora_targets import _adapted, _require_module, _split_names, _target_modules
+from loraplus import _check_ratio
 from nodes import _require_same
+from quantization import _prepare_quantized
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -48,6 +53,27 @@ class LoraArguments:
             "help": "Names of modules to train in full and to save with the adapter, separated by commas."
         },
     )
+    lora_config: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "A JSON file of settings of peft's LoraConfig, all that the installed release knows: "
+            "use_dora, use_rslora, init_lora_weights, rank_pattern, target_parameters, …. The other "
+            "--lora_* arguments win where they are given."
+        },
+    )
+    loraplus_lr_ratio: Optional[float] = field(
+        default=None,
+        metadata={
+            "help": "LoRA+: the learning rate of the B matrices as a multiple of the others'."
+        },
+    )
+    quantization: Optional[str] = field(
+        default=None,
+        metadata={
+            "help": "Hold the base model's linear weights in four bits (NF4) or eight, by bitsandbytes.",
+            "choices": ["4bit", "8bit"],
+        },
+    )
     adapter_name_or_path: Optional[str] = field(
         default=None,
         metadata={
@@ -60,37 +86,65 @@ class LoraArguments:
     )
 
 
+def _modules_named(model, settings, said):
+    """Return (modules to adapt, names of those to train in full), as peft takes them.
+
+    Args:
+        settings, said: what `_chosen_settings` returns.
+    """
+    targets, full = settings["target_modules"], settings["modules_to_save"] or []
+    # peft adapts the parameters alone where nothing is said of modules.
+    alone = settings.get("target_parameters") and targets is None
+    is_flag = said["target_modules"].startswith("--lora_target")
+    if not alone and (is_flag or targets is None):
+        targets = _target_modules(model, targets)
+    elif isinstance(targets, list):
+        for name in targets:
+            _require_module(model, said["target_modules"], name)
+    full = full if isinstance(full, list) else _split_names(full)
+    for name in full:
+        _require_module(model, said["modules_to_save"], name)
+    return targets, full
+
+
+def _with_tokens(model, own, added):
+    """Return the ids whose rows are trained alone, {module: ids}: the user's and those of added tokens."""
+    if isinstance(own, list):  # of the input embedding
+        own = {_name_of(model, model.get_input_embeddings()): own}
+    return {name: sorted({*own.get(name, ()), *added.get(name, ())}) for name in {**own, **added}}
+
+
 def _new_adapter(model, model_args):
     """Return `model` with a new adapter of the settings in LoraArguments.
+
+    `initial_adapter` of it is what `_initial_adapter` returns.
 
     Raises:
         UserError: they do not fit the model.
     """
-    if model_args.lora_rank < 1:
-        raise UserError(f"--lora_rank must be at least 1, not {model_args.lora_rank}.")
-    if not 0 <= model_args.lora_dropout < 1:
+    settings, said = _chosen_settings(model_args)
+    if settings["r"] < 1:
+        raise UserError(f"{said['r']} must be at least 1, not {settings['r']}.")
+    if not 0 <= settings["lora_dropout"] < 1:
         raise UserError(
-            f"--lora_dropout must be at least 0 and below 1, not {model_args.lora_dropout}."
+            f"{said['lora_dropout']} must be at least 0 and below 1, not {settings['lora_dropout']}."
         )
-    targets = _target_modules(model, model_args.lora_target_modules)
-    modules_to_save = _split_names(model_args.lora_modules_to_save)
-    for name in modules_to_save:
-        _require_module(model, "--lora_modules_to_save", name)
+    targets, modules_to_save = _modules_named(model, settings, said)
+    settings.update(target_modules=targets, modules_to_save=modules_to_save or None)
     tokens = _token_settings(model, model_args, targets, modules_to_save)
-    config = peft.LoraConfig(
-        task_type=peft.TaskType.CAUSAL_LM,
-        r=model_args.lora_rank,
-        lora_alpha=model_args.lora_alpha,
-        lora_dropout=model_args.lora_dropout,
-        target_modules=targets,
-        bias=model_args.lora_bias,
-        modules_to_save=modules_to_save or None,
-        **tokens,
-    )
+    for name, added in tokens.items():
+        settings[name] = _with_tokens(model, settings.get(name) or {}, added)
+    # What a file may say, peft may find fault with in many ways, and may begin by changing the model.
+    is_free = model_args.lora_config is not None
+    watched = _watched(model) if is_free else []
     try:
-        model = peft.get_peft_model(model, config)
-    except ValueError as error:
+        model = peft.get_peft_model(model, peft.LoraConfig(task_type=LORA_TASK, **settings))
+    except Exception as error:
+        if not is_free and not isinstance(error, ValueError):
+            raise
         raise UserError(f"peft refuses these --lora_* arguments: {error}") from error
+    model.initial_adapter = _initial_adapter(model, watched)
+    model.awaits_data = _awaits_data(model)
     _train_what_is_saved(model)
     return model
 
@@ -111,12 +165,17 @@ def _check_one_half_precision(model):
         )
 
 
+def _numbers(parameter):
+    """Return how many numbers a weight holds: two a byte of four bits, a ZeRO-3 partition all of its whole."""
+    packed = getattr(getattr(parameter, "quant_state", None), "shape", None)
+    if packed is not None:
+        return packed.numel()
+    return getattr(parameter, "ds_numel", parameter.numel())
+
+
 def _count_parameters(model):
-    """Return (trainable, all) parameter counts; a ZeRO-3 partition counts as the whole it is of."""
-    counts = [
-        (getattr(parameter, "ds_numel", parameter.numel()), parameter.requires_grad)
-        for parameter in model.parameters()
-    ]
+    """Return (trainable, all) parameter counts."""
+    counts = [(_numbers(parameter), parameter.requires_grad) for parameter in model.parameters()]
     return sum(n for n, trainable in counts if trainable), sum(n for n, _ in counts)
 
 
@@ -132,7 +191,7 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
         stop_ids: `stop_ids(tokenizer)` returns the ids that end an answer.
         model_args: LoraArguments.
         training_args: transformers.TrainingArguments; `gradient_checkpointing` is read, and
-            `allow_non_finite` noted there for the Trainer.
+            `allow_non_finite` and `loraplus_lr_ratio` are noted there for the Trainer.
 
     Returns:
         A peft.PeftModel around `model`; `base_model_record` is what `_describe_base` returns.
@@ -140,9 +199,11 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
     Raises:
         UserError: settings that do not fit the model, or an unusable adapter folder.
     """
+    _check_ratio(model_args.loraplus_lr_ratio)
     _check_one_half_precision(model)
     record = _describe_base(model)
     _require_same("a model", json.dumps(record["sample"], sort_keys=True))
+    _prepare_quantized(model, model_args.quantization)
     _end_answers_at(model, tokenizer, stop_ids(tokenizer))
     if training_args.gradient_checkpointing:
         # All weights before the first adapter are frozen: without an input that asks for
@@ -158,6 +219,7 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
         model = _load_adapter(model, folder)
     model.base_model_record = record
     training_args.allow_non_finite = model_args.allow_non_finite
+    training_args.loraplus_lr_ratio = model_args.loraplus_lr_ratio
     logger.info("LoRA on %s.", _adapted(model))
     trainable, total = _count_parameters(model)
     logger.info(

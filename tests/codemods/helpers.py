@@ -329,7 +329,7 @@ FINISHED = OLD | slots("""
     join_process_group(targs)
     show_preview(raw, encode_pair, tokenizer, dargs, targs)
     model = AutoModel.from_pretrained(margs.model_name_or_path, config=config, \
-trust_remote_code=True, **zero3_model_kwargs(config, margs))
+**quantized(margs, targs), trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
     if len(tokenizer) > 100:
         grow_embeddings(model, 101)
@@ -373,7 +373,7 @@ CLASSES = {
 FUNCTIONS = (
     *("add_lora", "join_process_group", "encode_prompt", "lead_ids", "stop_ids", "encode_pair"),
     *("encode_datasets", "show_preview", "make_callbacks", "predict_responses", "run_main"),
-    *("zero3_model_kwargs", "grow_embeddings"),
+    *("quantized", "zero3_model_kwargs", "grow_embeddings"),
 )
 PAYLOAD = "".join(
     [

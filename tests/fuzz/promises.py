@@ -236,6 +236,14 @@ def auto_model(runs: Runs) -> Iterator[str]:
     runs.edit(lambda e: e.edited(lambda s: re.sub(old, "transformers.AutoModel", s)))
 
 
+def quantization(runs: Runs) -> Iterator[str]:
+    for e in runs.generated.events:
+        if (found := AUTO.match(e.what)) and found[2] == "from_pretrained" and "Model" in found[1]:
+            if e.get("quantized") != "[model_args, training_args]":
+                yield f"the model is loaded without what quantises it: {e.get('quantized')}"
+    runs.edit(lambda e: e.without("quantized"))
+
+
 def zero3(runs: Runs) -> Iterator[str]:
     for e in runs.generated.events:
         if (found := AUTO.match(e.what)) and found.groups() == ("AutoModel", "from_pretrained"):
@@ -252,6 +260,6 @@ PROMISES: dict[str, Callable[[Runs], Iterator[str]]] = {
     for function in (
         *(data_files, argument_parser, process_group, pair_encoding, preview, embedding_rows, lora),
         *(pair_collator, response_accuracy, adapter_trainer, early_stopping, prediction),
-        *(user_errors, trust_remote_code, auto_model, zero3),
+        *(user_errors, trust_remote_code, auto_model, quantization, zero3),
     )
 }

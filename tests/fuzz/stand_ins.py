@@ -73,6 +73,7 @@ def replace(rec: Recorder, world: World, names: dict[str, Any]) -> None:
         PairCollator=lambda *args: Value(rec, f"PairCollator{rec.label(args)}"),
         make_callbacks=lambda *args: [Value(rec, f"make_callbacks{rec.label(args)}")],
         zero3_model_kwargs=lambda *args: {"zero3": args},
+        quantized=lambda *args: {"quantized": args},
         run_main=run_main,
         add_lora=add_lora,
         grow_embeddings=grow_embeddings,

@@ -54,6 +54,13 @@ WRONG = [
         "after a model is loaded",
         id="ranks after the model",
     ),
+    pytest.param(r"\*\*quantized\(.*?\),?", "", "without what quantises it", id="no quantisation"),
+    pytest.param(
+        r"quantized\(<model_args>, <training_args>\)",
+        "quantized(<model_args>, None)",
+        "without what quantises it",
+        id="quantisation without training arguments",
+    ),
     pytest.param(r"\*\*zero3_model_kwargs\(.*?\),?", "", "without its zero3", id="no zero3"),
     pytest.param(
         r"zero3_model_kwargs\(<config>, <model_args>\)",

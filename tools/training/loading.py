@@ -111,8 +111,9 @@ def load_tokenizer(source: Source):
 def load_base(source: Source, as_trained: bool = False):
     """The base model, in the class that its configuration maps.
 
-    Its embedding has the rows that it had in training. Its dtype is that of its weights, or the
-    one that it was trained in.
+    Its embedding has the rows that it had in training. Its dtype is that of its weights, or
+    ``as_trained`` the one that it was trained in. Weights that were quantised in training are so
+    again, and written out in whole numbers unless ``as_trained``.
 
     Raises:
         UserError: it cannot be loaded, or is another than the adapter was trained on.
@@ -120,17 +121,56 @@ def load_base(source: Source, as_trained: bool = False):
     import transformers
 
     options = {"trust_remote_code": source.trust, **_hub_options(source)}
-    dtype = _trained_dtype(source) if as_trained else "auto"
     has_code = not source.trust and model_folder.brings_code(Path(source.base))
     with told(f"cannot load {source.base}", has_code):
         config = transformers.AutoConfig.from_pretrained(source.base, **options)
         mapped = getattr(config, "auto_map", None) or {}
+        quantized = _quantized(source, config)
+        dtype = _trained_dtype(source) if as_trained or quantized else "auto"
         own = "AutoModel" in mapped and "AutoModelForCausalLM" not in mapped
         cls = transformers.AutoModel if own else transformers.AutoModelForCausalLM
-        model = cls.from_pretrained(source.base, config=config, torch_dtype=dtype, **options)
+        model = cls.from_pretrained(
+            source.base, config=config, torch_dtype=dtype, **options, **quantized
+        )
+    payload.module("quantization")._keep_layout(model)
     _compare(model, source)
     _enlarge(model, source.record.get("vocabulary_size"))
-    return model.eval()
+    return (model if as_trained else _written_out(model, source)).eval()
+
+
+def _quantized(source: Source, config) -> dict:
+    """What has the base's weights quantised as they were in training; a named base's are not."""
+    kind = source.record.get("quantization")
+    quantization, base_model = payload.module("quantization"), payload.module("base_model")
+    if kind not in quantization.QUANTIZATIONS or base_model._quantization_name(config) == kind:
+        return {}
+    if source.is_given:
+        print(
+            f"warning: {source.adapter} was trained on weights of {kind}, and {source.base} is taken as "
+            "it is: what the two compute differs a little from what was learnt",
+            file=sys.stderr,
+        )
+        return {}
+    import torch
+
+    dtype = getattr(torch, source.record.get("compute_dtype") or "float32")
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    return quantization._loading_options(kind, dtype, torch.device(device))
+
+
+def _written_out(model, source: Source):
+    """The model with weights of whole numbers, those that its quantised ones stand for."""
+    kind = payload.module("base_model")._quantization_name(model.config)
+    if kind is None:
+        return model
+    with told(f"cannot write out the weights of {source.base}"):
+        model = model.dequantize()
+    print(
+        f"{source.adapter} was trained on weights of {kind}: these, written out, are what it is put on "
+        f"(--base {source.base} would put it on the published ones)",
+        file=sys.stderr,
+    )
+    return model
 
 
 def _trained_dtype(source: Source):
@@ -139,7 +179,8 @@ def _trained_dtype(source: Source):
 
     sample = source.record.get("sample")
     known = [getattr(torch, str(name), None) for name in sample] if isinstance(sample, dict) else []
-    return known[0] if len(known) == 1 and isinstance(known[0], torch.dtype) else "auto"
+    floats = [d for d in known if isinstance(d, torch.dtype) and d.is_floating_point]
+    return floats[0] if len(floats) == 1 else "auto"
 
 
 def _compare(model, source: Source) -> None:

@@ -90,6 +90,7 @@ def local_shadows(code: Code, random: Random) -> str | None:
             "PairCollator",
             "predict_responses",
             "zero3_model_kwargs",
+            "quantized",
             "ResponseAccuracy",
             "AutoModel",
             "os",

@@ -1,0 +1,146 @@
+"""Base models whose linear weights are held in four or eight bits while an adapter trains on them."""
+
+import inspect
+import logging
+
+import peft
+import torch
+import transformers
+from base_model import _quantization_name
+from user_error import UserError
+from zero_stage import _zero3_is_on
+
+logger = logging.getLogger(__name__)
+
+QUANTIZATIONS = ("4bit", "8bit")
+
+
+def _named_dtype(model_args):
+    """Return the dtype that the user asked the model to be loaded in, or None."""
+    name = getattr(model_args, "torch_dtype", None) or getattr(model_args, "dtype", None)
+    found = getattr(torch, str(name), None)
+    return found if isinstance(found, torch.dtype) else None
+
+
+def _compute_dtype(model_args, training_args):
+    """Return what the four-bit weights are multiplied in: the training's precision, else the model's."""
+    for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
+        if getattr(training_args, name, False):
+            return dtype
+    return _named_dtype(model_args) or torch.float32
+
+
+def _bitsandbytes_settings(kind, dtype):
+    """Return a BitsAndBytesConfig: NF4, its scales quantised too; or int8.
+
+    Raises:
+        UserError: this stack cannot.
+    """
+    make = getattr(transformers, "BitsAndBytesConfig", None)
+    known = inspect.signature(make).parameters if make else {}
+    if f"load_in_{kind}" not in known or not hasattr(peft, "prepare_model_for_kbit_training"):
+        raise UserError(
+            f"--quantization {kind}: transformers {transformers.__version__} with peft {peft.__version__} cannot "
+            "train on such weights: take a newer stack, such as requirements/v5.0.0.txt."
+        )
+    try:
+        import bitsandbytes  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"--quantization {kind} needs the package bitsandbytes ({error}): pip install -r "
+            "requirements/quantization.txt."
+        ) from error
+    if kind == "8bit":
+        return make(load_in_8bit=True)
+    return make(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+
+
+def _check_environment(settings, device_map):
+    """Raise UserError where the release would refuse to load such a model, before it loads anything."""
+    if not transformers.utils.is_bitsandbytes_available():
+        raise UserError(
+            f"--quantization: transformers {transformers.__version__} does not take this bitsandbytes here; older "
+            "releases want a GPU."
+        )
+    try:
+        from transformers.quantizers import AutoHfQuantizer
+    except ImportError:
+        return
+    try:
+        AutoHfQuantizer.from_config(settings).validate_environment(device_map=device_map)
+    except Exception as error:  # of many kinds
+        raise UserError(f"--quantization: {error}") from error
+
+
+def _loading_options(kind, dtype, device):
+    """Return what `from_pretrained` needs to be told to load weights of a kind, one of QUANTIZATIONS.
+
+    Raises:
+        UserError: this stack cannot.
+    """
+    settings = _bitsandbytes_settings(kind, dtype)
+    device_map = {"": device}
+    _check_environment(settings, device_map)
+    return {"quantization_config": settings, "device_map": device_map}
+
+
+def quantized(model_args, training_args):
+    """Return extra arguments for the model's `from_pretrained`: none, unless `--quantization` asks.
+
+    Args:
+        model_args: LoraArguments, with the dtype to load the model in where the script has that.
+        training_args: transformers.TrainingArguments; each rank loads onto its own device.
+
+    Raises:
+        UserError: an unknown kind, this stack or this machine cannot, or the weights are to be
+            partitioned, which packed ones cannot be.
+    """
+    kind = model_args.quantization
+    if kind is None:
+        return {}
+    if kind not in QUANTIZATIONS:
+        raise UserError(f"--quantization must be 4bit or 8bit, not {kind!r}.")
+    if _zero3_is_on() or getattr(training_args, "fsdp", None):
+        raise UserError(
+            f"--quantization {kind} does not go with ZeRO-3 or FSDP, which cut weights into parts: use ZeRO-2, or "
+            "leave it out."
+        )
+    dtype = _compute_dtype(model_args, training_args)
+    return _loading_options(kind, dtype, training_args.device)
+
+
+def _keep_layout(model):
+    """Have four-bit weights stay as they are on a CPU, where bitsandbytes rewrites them when it first evaluates.
+
+    Training after that learns wrongly, layers of fewer than 64 inputs fail, and sums are of bfloat16.
+    """
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _prepare_quantized(model, wanted):
+    """Make a model with quantised weights ready for an adapter, by peft; leave others as they are.
+
+    Its other weights become float32. A model that is quantised already, in its own way, is taken
+    as it is.
+
+    Raises:
+        UserError: not the kind that `--quantization` asked for.
+    """
+    found = _quantization_name(model.config)
+    if wanted not in (None, found):
+        how = (
+            "was made from its configuration" if found is None else f"is quantised already, {found}"
+        )
+        raise UserError(f"--quantization {wanted}: the model {how}: leave the argument out.")
+    if found is not None:
+        _keep_layout(model)
+        # Checkpointing is the Trainer's to switch on.
+        peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
+        logger.info("The base model's linear weights are quantised: %s.", found)

@@ -1,0 +1,86 @@
+"""codemods/quantization.py"""
+
+from __future__ import annotations
+
+from codemods import quantization
+from tests.codemods.helpers import FINISHED, Tables
+
+of = Tables(quantization, "model")
+
+MORE = "**quantized(margs, targs)"
+LOAD = "model = AutoModelForCausalLM.from_pretrained('there')"
+
+
+def gets_more(text: str) -> tuple[str, str]:
+    """HERE is where an argument of ours goes, with what separates it."""
+    old = text.replace(", HERE", "")
+    old = "".join(n for n in old.splitlines(keepends=True) if "HERE" not in n)
+    return old, text.replace("HERE", MORE)
+
+
+TRANSFORMED = {
+    "one line": gets_more(f"{LOAD[:-1]}, HERE)"),
+    "several lines, comments": gets_more(
+        """
+        model = AutoModelForCausalLM.from_pretrained(  # big
+            "there",  # or here
+            # As it was.
+            config=config,
+            HERE,
+        )
+        """
+    ),
+    "a dict beside it": gets_more(f"rest = {{'dtype': 1}}\n{LOAD[:-1]}, **rest, HERE)"),
+    "a model from its config stays": gets_more(
+        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    model = AutoModelForCausalLM.from_config(config)"
+    ),
+    "each of two": gets_more(
+        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"
+    ),
+}
+test_transformed = of.transforms(TRANSFORMED)
+
+test_record = of.records(None, both=[("changed", "main", MORE)])
+
+OWN = "a model loaded without quantisation of upstream's own"
+CONFIGURED = f"{LOAD[:-1]}, quantization_config=four_bits)"
+PLACED = f"{LOAD[:-1]}, **rest)"
+REFUSED = {
+    "upstream quantises": (OWN, CONFIGURED, CONFIGURED),
+    "upstream places it, in a dict": (
+        OWN,
+        "rest = {'device_map': 'auto'}",
+        f"rest = {{'device_map': 'auto'}}\n{PLACED}",
+    ),
+    "loaded where nobody knows the training arguments": (
+        "one name for the script's training arguments in load(), not 0",
+        "",
+        {
+            "helper": "def load(m):\n    return AutoModelForCausalLM.from_pretrained(m.where)",
+            "model": "model = load(margs)",
+        },
+    ),
+}
+test_refused = of.refuses(REFUSED)
+
+RIGHT = FINISHED["model"]
+PLAIN = RIGHT.replace(f", {MORE}", "")
+PROMISE = "the model's loading knows --quantization"
+CAUGHT = {
+    "not given": PLAIN,
+    "one of two": f"{RIGHT}\n{PLAIN}",
+    "twice": f"{RIGHT[:-1]}, {MORE})",
+    "its own besides": RIGHT.replace(MORE, f"device_map='auto', {MORE}"),
+    "no stars": RIGHT.replace("**quantized", "more=quantized"),
+    "no arguments": RIGHT.replace("(margs, targs)", "()"),
+    "arguments swapped": RIGHT.replace("(margs, targs)", "(targs, margs)"),
+}
+VERIFY_CATCHES = {
+    **{name: (PROMISE, model) for name, model in CAUGHT.items()},
+    "another's value": ("quantization is not replaced", f"margs.quantization = None\n{RIGHT}"),
+}
+test_verify_catches = of.catches(VERIFY_CATCHES)
+test_verify_accepts = of.accepts(
+    RIGHT.replace(MORE, f"**{{'a': 1}}, {MORE}"),
+    f"{RIGHT}\nmodel = AutoModel.from_config(config, trust_remote_code=True)",
+)

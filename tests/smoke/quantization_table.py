@@ -1,0 +1,67 @@
+"""Which models learn on four- or eight-bit weights: ``SMOKE_SCRIPT=… python -m tests.smoke.quantization_table``.
+
+With the python of a stack that has bitsandbytes. Words choose rows.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import bitsandbytes
+import peft
+import transformers
+
+from tests.smoke import adapter_runs
+from tests.smoke.conftest import CAUSAL_LAYERS, LAYERS, Runner, Zygote
+from tests.toy_chatglm import family
+
+KINDS = ("4bit", "8bit")
+NATIVE = ("llama", "qwen2", "glm4")
+# What is multiplied in eight bits differs a little from what the same weights give in whole numbers.
+TOLERANCES = {"4bit": adapter_runs.TOLERANCE, "8bit": 5e-2}
+
+
+def make_runs(model: str, kind: str, folder: Path, home: Path, zygote: Zygote) -> adapter_runs.Runs:
+    """The runs of a model on weights of a kind; ChatGLMs are of toy code, ported to this stack."""
+    if model in NATIVE:
+        runner = adapter_runs.make_runner(model, folder, home, zygote)
+        modules = CAUSAL_LAYERS.get(model, CAUSAL_LAYERS["llama"])
+    else:
+        work = Path(tempfile.mkdtemp(dir=folder))
+        sizes = {"hidden_size": 64} if model == family.FIRST else {}
+        published = family.build(work / "published", model, **sizes)
+        runner = Runner(work, _ported(published, work / "ported"), home, zygote)
+        modules = LAYERS if model == family.FIRST else None
+    options = {"lora_rank": 8, "lora_target_modules": modules, "lora_dropout": 0.1}
+    return adapter_runs.Runs(runner, options, {"quantization": kind})
+
+
+def _ported(published: Path, dest: Path) -> Path:
+    """The folder that this stack runs."""
+    port = [sys.executable, "-m", "tools", "port", published, dest, "--trust_remote_code"]
+    ran = subprocess.run(port, capture_output=True, text=True)
+    return dest if ran.returncode == 0 else published
+
+
+def main() -> None:
+    parts = [field.name for field in dataclasses.fields(adapter_runs.Outcome)]
+    stack = (transformers, peft, bitsandbytes)
+    print(", ".join(f"{module.__name__} {module.__version__}" for module in stack), "\n")
+    print("| model | weights |", " | ".join(parts), "|")
+    print("|" + "---|" * (2 + len(parts)))
+    with tempfile.TemporaryDirectory() as folder, adapter_runs.zygote(Path(folder)) as zygote:
+        for model in (*NATIVE, *family.KINDS):
+            for kind in KINDS:
+                if all(word in (model, kind) for word in sys.argv[1:]):
+                    runs = make_runs(model, kind, Path(folder), Path(folder), zygote)
+                    outcome = adapter_runs.tried(runs, TOLERANCES[kind])
+                    cells = [getattr(outcome, part) for part in parts]
+                    print("|", model, "|", kind, "|", " | ".join(cells), "|", flush=True)
+
+
+if __name__ == "__main__":
+    main()
