@@ -31,6 +31,9 @@ def _head(result: Result) -> str:
         for c in p.changes
         if c.kind == "removed"
     )
+    lines = result.added_imports.splitlines()
+    modules = tuple(x.removeprefix("import ") for x in lines if x.startswith("import "))
+    names = "\n".join(x for x in lines if not x.startswith("import "))
     return f"""# Review sheet: {result.series.script}
 
 Generated with the script by `make regenerate`; do not edit. Line numbers are upstream's. A digest
@@ -49,10 +52,11 @@ changed where they stand |
 | arguments added | {_listed(result.arguments_added)} |
 | arguments removed | {_listed(result.arguments_removed)} |
 | imports no longer needed | {_listed(result.dropped_imports)} |
+| modules imported | {_listed(modules)} |
 
-Imports added:
+Names imported:
 
-{_code(result.added_imports)}"""
+{_code(names)}"""
 
 
 def _patch(number: int, entry: Entry, patch: Patch) -> str:
