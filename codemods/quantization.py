@@ -1,6 +1,6 @@
 """The model's linear weights are held in four or eight bits, if that is asked for.
 
-AutoModel.from_pretrained(name, …)  →  AutoModel.from_pretrained(name, …, **quantized(model_args, training_args))
+AutoModel.from_pretrained(name, …)  →  AutoModel.from_pretrained(name, …, **quantized(model_args))
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from .engine.promises import takes
 from .engine.script import Script
 
 OWN = ("quantization_config", "device_map")
-GIVEN = ("model_args", "training_args")
 
 
 def apply(patch: Patch) -> None:
@@ -20,8 +19,8 @@ def apply(patch: Patch) -> None:
     for call in _loads(script):
         if near := _said(script, call):
             raise patch.refuse("a model loaded without quantisation of upstream's own", near)
-        names = ", ".join(script.name(role, script.scope(call)) for role in GIVEN)
-        patch.add_argument(call, f"**quantized({names})", "four or eight bits where asked for")
+        more = f"**quantized({script.name('model_args', script.scope(call))})"
+        patch.add_argument(call, more, "four or eight bits where asked for")
 
 
 def _loads(script: Script) -> list[ast.Call]:
@@ -39,6 +38,6 @@ def verify(script: Script) -> None:
         calls = [k.value for k in call.keywords if k.arg is None and isinstance(k.value, ast.Call)]
         made = [c for c in calls if script.called(c) == "quantized"]
         script.require(len(made) == 1, promise, call)
-        takes(script, made[0], promise, *GIVEN)
+        takes(script, made[0], promise, "model_args")
     replaced = [n for n, _ in script.sets("quantization")]
     script.require(not replaced, "the user's quantization is not replaced", *replaced)

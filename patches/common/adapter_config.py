@@ -13,10 +13,7 @@ from user_error import UserError
 
 # What may differ without changing what an adapter's weights mean: where it is from, and how its
 # first weights came about. All else that the installed peft knows must be the same.
-NOT_COMPARED = {
-    *(field.name for field in dataclasses.fields(peft.PeftConfig)),
-    *("lora_dropout", "init_lora_weights", "runtime_config"),
-}
+NOT_COMPARED = ("lora_dropout", "init_lora_weights", "runtime_config")
 
 
 def _plain_setting(value):
@@ -81,9 +78,9 @@ def _check_adapter_config(folder, model):
         saved = json.load(file)
     # A release that knew a setting not yet had what is now its default.
     saved = {**_defaults(type(model.peft_config[model.active_adapter])), **saved}
-    here = _settings(model)
+    here, origin = _settings(model), {f.name for f in dataclasses.fields(peft.PeftConfig)}
     differences = []
-    for name in [name for name in here if name not in NOT_COMPARED or name == "peft_type"]:
+    for name in ["peft_type", *(n for n in here if n not in {*NOT_COMPARED, *origin})]:
         was, now = _plain_setting(saved.get(name)), _plain_setting(here[name])
         if not _same_setting(model, name, was, now):
             option = f"--{SETTING_FLAGS[name]}" if name in SETTING_FLAGS else name

@@ -18,7 +18,7 @@ from lora_config import LORA_TASK, _chosen_settings
 from lora_targets import _adapted, _require_module, _split_names, _target_modules
 from loraplus import _check_ratio
 from nodes import _require_same
-from quantization import _prepare_quantized
+from quantization import _check_quantized, _prepare_quantized
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -201,9 +201,10 @@ def add_lora(model, tokenizer, stop_ids, model_args, training_args):
     """
     _check_ratio(model_args.loraplus_lr_ratio)
     _check_one_half_precision(model)
+    _check_quantized(model, model_args.quantization, training_args)
     record = _describe_base(model)
     _require_same("a model", json.dumps(record["sample"], sort_keys=True))
-    _prepare_quantized(model, model_args.quantization)
+    _prepare_quantized(model)
     _end_answers_at(model, tokenizer, stop_ids(tokenizer))
     if training_args.gradient_checkpointing:
         # All weights before the first adapter are frozen: without an input that asks for

@@ -2,11 +2,13 @@
 
 import inspect
 import logging
+import os
 
 import peft
 import torch
 import transformers
 from base_model import _quantization_name
+from transformers.hf_argparser import string_to_bool
 from user_error import UserError
 from zero_stage import _zero3_is_on
 
@@ -22,12 +24,12 @@ def _named_dtype(model_args):
     return found if isinstance(found, torch.dtype) else None
 
 
-def _compute_dtype(model_args, training_args):
-    """Return what the four-bit weights are multiplied in: the training's precision, else the model's."""
+def _trained_in(training_args):
+    """Return the half precision that training computes in, or None."""
     for name, dtype in (("bf16", torch.bfloat16), ("fp16", torch.float16)):
         if getattr(training_args, name, False):
             return dtype
-    return _named_dtype(model_args) or torch.float32
+    return None
 
 
 def _bitsandbytes_settings(kind, dtype):
@@ -77,24 +79,29 @@ def _check_environment(settings, device_map):
         raise UserError(f"--quantization: {error}") from error
 
 
-def _loading_options(kind, dtype, device):
-    """Return what `from_pretrained` needs to be told to load weights of a kind, one of QUANTIZATIONS.
+def _loading_options(settings, device):
+    """Return what `from_pretrained` needs to be told to load weights so, onto a device.
 
     Raises:
         UserError: this stack cannot.
     """
-    settings = _bitsandbytes_settings(kind, dtype)
     device_map = {"": device}
     _check_environment(settings, device_map)
     return {"quantization_config": settings, "device_map": device_map}
 
 
-def quantized(model_args, training_args):
+def _own_device():
+    """Return this rank's device, as the training arguments have set it up."""
+    from accelerate import PartialState
+
+    return PartialState().device
+
+
+def quantized(model_args):
     """Return extra arguments for the model's `from_pretrained`: none, unless `--quantization` asks.
 
     Args:
         model_args: LoraArguments, with the dtype to load the model in where the script has that.
-        training_args: transformers.TrainingArguments; each rank loads onto its own device.
 
     Raises:
         UserError: an unknown kind, this stack or this machine cannot, or the weights are to be
@@ -105,13 +112,14 @@ def quantized(model_args, training_args):
         return {}
     if kind not in QUANTIZATIONS:
         raise UserError(f"--quantization must be 4bit or 8bit, not {kind!r}.")
-    if _zero3_is_on() or getattr(training_args, "fsdp", None):
+    # The variable is accelerate's, which the training arguments set.
+    if _zero3_is_on() or string_to_bool(os.environ.get("ACCELERATE_USE_FSDP", "false")):
         raise UserError(
             f"--quantization {kind} does not go with ZeRO-3 or FSDP, which cut weights into parts: use ZeRO-2, or "
             "leave it out."
         )
-    dtype = _compute_dtype(model_args, training_args)
-    return _loading_options(kind, dtype, training_args.device)
+    settings = _bitsandbytes_settings(kind, _named_dtype(model_args) or torch.float32)
+    return _loading_options(settings, _own_device())
 
 
 def _keep_layout(model):
@@ -124,11 +132,20 @@ def _keep_layout(model):
             module.support_avx512bf16_for_cpu = False
 
 
-def _prepare_quantized(model, wanted):
-    """Make a model with quantised weights ready for an adapter, by peft; leave others as they are.
+def _compute_in(model, dtype):
+    """Have four-bit weights multiplied in a dtype."""
+    settings = getattr(model.config, "quantization_config", None)
+    if hasattr(settings, "bnb_4bit_compute_dtype"):
+        settings.bnb_4bit_compute_dtype = dtype
+    for module in model.modules():
+        if hasattr(getattr(module, "weight", None), "quant_state"):
+            module.compute_dtype = dtype
 
-    Its other weights become float32. A model that is quantised already, in its own way, is taken
-    as it is.
+
+def _check_quantized(model, wanted, training_args):
+    """Have quantised weights as they are computed with: in the precision that training is in.
+
+    A model that is quantised already, in its own way, is taken as it is.
 
     Raises:
         UserError: not the kind that `--quantization` asked for.
@@ -139,8 +156,19 @@ def _prepare_quantized(model, wanted):
             "was made from its configuration" if found is None else f"is quantised already, {found}"
         )
         raise UserError(f"--quantization {wanted}: the model {how}: leave the argument out.")
+    _keep_layout(model)
+    half = _trained_in(training_args)
+    if half is not None:
+        _compute_in(model, half)
+
+
+def _prepare_quantized(model):
+    """Make a model with quantised weights ready for an adapter, by peft; leave others as they are.
+
+    Its other weights become float32.
+    """
+    found = _quantization_name(model.config)
     if found is not None:
-        _keep_layout(model)
         # Checkpointing is the Trainer's to switch on.
         peft.prepare_model_for_kbit_training(model, use_gradient_checkpointing=False)
         logger.info("The base model's linear weights are quantised: %s.", found)

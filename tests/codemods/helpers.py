@@ -329,7 +329,7 @@ FINISHED = OLD | slots("""
     join_process_group(targs)
     show_preview(raw, encode_pair, tokenizer, dargs, targs)
     model = AutoModel.from_pretrained(margs.model_name_or_path, config=config, \
-**quantized(margs, targs), trust_remote_code=True, **zero3_model_kwargs(config, margs))
+**quantized(margs), trust_remote_code=True, **zero3_model_kwargs(config, margs))
     [resize]
     if len(tokenizer) > 100:
         grow_embeddings(model, 101)

@@ -68,9 +68,9 @@ test_transformed = of.transforms(
 
 def test_loaded_in_a_function():
     helper = becomes_ours(
-        "def load(config, margs, targs):\n    return HERE.from_pretrained(1, config=config)"
+        "def load(config, margs):\n    return HERE.from_pretrained(1, config=config)"
     )
-    call = "model = load(config, margs, targs)"
+    call = "model = load(config, margs)"
     of.transformed({"helper": helper, "model": (call, call)})
 
 

@@ -7,7 +7,7 @@ from tests.codemods.helpers import FINISHED, Tables
 
 of = Tables(quantization, "model")
 
-MORE = "**quantized(margs, targs)"
+MORE = "**quantized(margs)"
 LOAD = "model = AutoModelForCausalLM.from_pretrained('there')"
 
 
@@ -40,6 +40,14 @@ TRANSFORMED = {
 }
 test_transformed = of.transforms(TRANSFORMED)
 
+
+def test_loaded_in_a_function_that_calls_them_otherwise():
+    helper = "def load(shape, m):\n    return AutoModelForCausalLM.from_pretrained(m.where{})"
+    load = "model = load(config, margs)"
+    after = helper.format(", **quantized(m)")
+    of.transformed({"helper": (helper.format(""), after), "model": (load, load)})
+
+
 test_record = of.records(None, both=[("changed", "main", MORE)])
 
 OWN = "a model loaded without quantisation of upstream's own"
@@ -51,14 +59,6 @@ REFUSED = {
         OWN,
         "rest = {'device_map': 'auto'}",
         f"rest = {{'device_map': 'auto'}}\n{PLACED}",
-    ),
-    "loaded where nobody knows the training arguments": (
-        "one name for the script's training arguments in load(), not 0",
-        "",
-        {
-            "helper": "def load(m):\n    return AutoModelForCausalLM.from_pretrained(m.where)",
-            "model": "model = load(margs)",
-        },
     ),
 }
 test_refused = of.refuses(REFUSED)
@@ -72,8 +72,8 @@ CAUGHT = {
     "twice": f"{RIGHT[:-1]}, {MORE})",
     "its own besides": RIGHT.replace(MORE, f"device_map='auto', {MORE}"),
     "no stars": RIGHT.replace("**quantized", "more=quantized"),
-    "no arguments": RIGHT.replace("(margs, targs)", "()"),
-    "arguments swapped": RIGHT.replace("(margs, targs)", "(targs, margs)"),
+    "no arguments": RIGHT.replace("quantized(margs)", "quantized()"),
+    "others": RIGHT.replace("quantized(margs)", "quantized(targs)"),
 }
 VERIFY_CATCHES = {
     **{name: (PROMISE, model) for name, model in CAUGHT.items()},

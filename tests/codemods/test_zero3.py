@@ -53,10 +53,8 @@ def test_the_config_by_another_name():
 
 
 def test_loaded_in_a_function_that_calls_them_otherwise():
-    helper = (
-        "def load(shape, m, targs):\n    return AutoModelForCausalLM.from_pretrained(m.where{})"
-    )
-    load = "model = load(config, margs, targs)"
+    helper = "def load(shape, m):\n    return AutoModelForCausalLM.from_pretrained(m.where{})"
+    load = "model = load(config, margs)"
     after = helper.format(", **zero3_model_kwargs(shape, m)")
     of.transformed({"helper": (helper.format(""), after), "model": (load, load)})
 

@@ -239,7 +239,7 @@ def auto_model(runs: Runs) -> Iterator[str]:
 def quantization(runs: Runs) -> Iterator[str]:
     for e in runs.generated.events:
         if (found := AUTO.match(e.what)) and found[2] == "from_pretrained" and "Model" in found[1]:
-            if e.get("quantized") != "[model_args, training_args]":
+            if e.get("quantized") != "[model_args]":
                 yield f"the model is loaded without what quantises it: {e.get('quantized')}"
     runs.edit(lambda e: e.without("quantized"))
 

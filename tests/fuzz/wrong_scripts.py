@@ -56,10 +56,10 @@ WRONG = [
     ),
     pytest.param(r"\*\*quantized\(.*?\),?", "", "without what quantises it", id="no quantisation"),
     pytest.param(
-        r"quantized\(<model_args>, <training_args>\)",
-        "quantized(<model_args>, None)",
+        r"quantized\(<model_args>\)",
+        "quantized(None)",
         "without what quantises it",
-        id="quantisation without training arguments",
+        id="quantisation without arguments",
     ),
     pytest.param(r"\*\*zero3_model_kwargs\(.*?\),?", "", "without its zero3", id="no zero3"),
     pytest.param(

@@ -155,7 +155,8 @@ def _quantized(source: Source, config) -> dict:
 
     dtype = getattr(torch, source.record.get("compute_dtype") or "float32")
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
-    return quantization._loading_options(kind, dtype, torch.device(device))
+    settings = quantization._bitsandbytes_settings(kind, dtype)
+    return quantization._loading_options(settings, torch.device(device))
 
 
 def _written_out(model, source: Source):

@@ -14,16 +14,15 @@ from test_lora import add_lora, arguments, make_model, run_arguments
 from user_error import UserError
 
 DOES = hasattr(peft, "prepare_model_for_kbit_training")
-RUN = types.SimpleNamespace(device=torch.device("cpu"), bf16=False, fp16=False, fsdp="")
 
 
 def test_nothing_is_asked_of_the_loading_by_default():
-    assert quantization.quantized(arguments(), RUN) == {}
+    assert quantization.quantized(arguments()) == {}
 
 
-def _refused(kind, run=RUN):
+def _refused(kind):
     with pytest.raises(UserError) as error:
-        quantization.quantized(arguments(quantization=kind), run)
+        quantization.quantized(arguments(quantization=kind))
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -37,8 +36,9 @@ def test_what_cannot_be(kind, monkeypatch):
     monkeypatch.setattr(quantization, "_zero3_is_on", lambda: True)
     assert "does not go with ZeRO-3" in _refused(kind)
     monkeypatch.setattr(quantization, "_zero3_is_on", lambda: False)
-    sharded = types.SimpleNamespace(**{**vars(RUN), "fsdp": "full_shard"})
-    assert "does not go with ZeRO-3 or FSDP" in _refused(kind, sharded)
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    assert "does not go with ZeRO-3 or FSDP" in _refused(kind)
+    monkeypatch.delenv("ACCELERATE_USE_FSDP")
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     wanted = "needs the package bitsandbytes" if DOES else "take a newer stack"
     assert wanted in _refused(kind)
@@ -59,16 +59,10 @@ def test_another_quantisation_is_told(tmp_path):
         base_model._check_same_base(str(tmp_path), here)
 
 
-@pytest.mark.parametrize(
-    ("run", "named", "dtype"),
-    [
-        ({"bf16": True}, None, torch.bfloat16),
-        ({"fp16": True}, "bfloat16", torch.float16),
-        ({}, "bfloat16", torch.bfloat16),
-        ({}, "auto", torch.float32),
-        ({}, None, torch.float32),
-    ],
-)
-def test_what_four_bits_are_multiplied_in(run, named, dtype):
-    model_args = types.SimpleNamespace(torch_dtype=named)
-    assert quantization._compute_dtype(model_args, types.SimpleNamespace(**run)) is dtype
+def test_what_training_computes_in():
+    halves = [{"bf16": True}, {"fp16": True}, {}]
+    found = [quantization._trained_in(types.SimpleNamespace(**half)) for half in halves]
+    assert found == [torch.bfloat16, torch.float16, None]
+    named = {"bfloat16": torch.bfloat16, "auto": None, None: None}
+    for name, dtype in named.items():
+        assert quantization._named_dtype(types.SimpleNamespace(torch_dtype=name)) is dtype
