@@ -22,7 +22,8 @@ def run(bench: Bench) -> dict:
     for stack in STACKS:
         arguments = bench.arguments(stack, bench.data(stack, ROWS))
         bench.say(f"{stack}: losses and gradients of the same batches")
-        equal = bench.worker(stack, "equal", "equal", *arguments)
+        given = ["--rivals", "recipe", "ours"]
+        equal = bench.worker(stack, "equal", "equal", *arguments, *given)
         bench.say(f"{stack}: training on {ROWS} rows, {ROUNDS} rounds of each rival")
         given = ["--rounds", ROUNDS, "--rivals", *NAMES]
         short = bench.worker(stack, "train", "train", *arguments, *given)

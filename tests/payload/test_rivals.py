@@ -14,7 +14,7 @@ from prompt_response import PairCollator, _each_id_looked_up_once, encode_datase
 from test_lora import ToyTokenizer, add_lora, arguments
 
 from benchmarks import corpus, recipe, rivals
-from benchmarks.workers.equal import apart, step, unsettle
+from benchmarks.workers.equal import apart, unsettle
 from tests.toy_chatglm import build, bundled_corpus
 
 LIMITS = types.SimpleNamespace(max_source_length=1024, max_target_length=128)
@@ -51,6 +51,15 @@ def test_the_recipe_pads_every_row_to_what_the_limits_allow(rows, tokenizer):
     found = recipe.encode(rows, tokenizer, LIMITS, build_prompt)
     assert len(found) == len(rows)
     assert {len(row[name]) for row in found for name in row} == {1024 + 128}
+
+
+def step(model, batch):
+    """The loss of a batch and the gradients it gives."""
+    model.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    gradients = [p.grad.flatten().clone() for p in model.parameters() if p.requires_grad]
+    return {"loss": loss.detach(), "gradient": torch.cat(gradients)}
 
 
 def test_losses_and_gradients_are_the_recipes(
