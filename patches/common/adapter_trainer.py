@@ -1,7 +1,6 @@
 """A Trainer whose checkpoints hold the adapter and nothing of the frozen model under it."""
 
 import contextlib
-import functools
 import inspect
 import json
 import logging
@@ -15,7 +14,8 @@ from adapter_config import _check_adapter_config
 from adapter_weights import _adapter_file, _file_digest, _gathered, _put_adapter
 from base_model import RUN_FILE, _check_same_base
 from deepspeed_engine import _engines_without_frozen_weights
-from evaluation_counts import _response_accuracy, _response_counts
+from evaluation_counts import _response_accuracy
+from head_on_labels import ALL, HeadOnLabels
 from learning_checks import (
     _require_finite_loss,
     _require_finite_weights,
@@ -45,15 +45,6 @@ def _use_one_gpu(args):
             args.n_gpu,
         )
         args._n_gpu = 1  # as the releases themselves do for models that are spread over GPUs
-
-
-def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **options):
-    """Return the release's smoothed loss, each label compared with what comes before it.
-
-    Releases shift labels for the models that they know to be causal, which a peft model's class, or
-    one of remote code, is not; unshifted, a model learns to repeat what it reads.
-    """
-    return smoother(outputs, labels, shift_labels=True, **options)
 
 
 def _takes_loss_options(model):
@@ -100,8 +91,12 @@ class AdapterTrainer(Trainer):
         self.label_names = self.args.label_names or ["labels"]
         self.args.logging_nan_inf_filter = False  # which logs 0.0 for them
         self._checkpointing_watched = not self.args.gradient_checkpointing
-        if self.label_smoother is not None:
-            self.label_smoother = functools.partial(_smoothed_next_token_loss, self.label_smoother)
+        HeadOnLabels(self.model, self.label_smoother, ALL if self._loss_is_fused() else None)
+        self.label_smoother = None  # that of the head on labels, from now on
+
+    def _loss_is_fused(self):
+        """Return whether kernels make the loss without logits, or compiled code wants one shape."""
+        return any(getattr(self.args, n, False) for n in ("use_liger_kernel", "torch_compile"))
 
     def _get_train_sampler(self, *args, **kwargs):
         sampler = super()._get_train_sampler(*args, **kwargs)
@@ -113,12 +108,12 @@ class AdapterTrainer(Trainer):
         """Evaluate one batch; its predictions and labels are counts, as the accuracy takes them.
 
         Returns:
-            (loss, hits, counted): loss as the release returns it, and `_response_counts`.
+            (loss, hits, counted): float, and int64 [rows, 1] twice, as `_response_counts` has them.
         """
-        loss, logits, labels = super().prediction_step(*args, **kwargs)
-        if logits is None or labels is None:
-            return loss, logits, labels
-        return loss, *_response_counts(logits, labels)
+        loss, counts, labels = super().prediction_step(*args, **kwargs)
+        if counts is None or labels is None:
+            return loss, counts, labels
+        return loss, counts[:, :1], counts[:, 1:]
 
     def training_step(self, *args, **kwargs):
         """Train on one batch; a loss that is not finite ends the run, unless --allow_non_finite."""
@@ -176,15 +171,6 @@ class AdapterTrainer(Trainer):
             result = super().train(checkpoint, *args, **kwargs)
         _require_learnt(self._adapter_state(), self.state.global_step - before)
         return result
-
-    def evaluation_loop(self, *args, ignore_keys=None, **kwargs):
-        """Evaluate as the release does; a key/value cache is no output, whatever the model says."""
-        # ChatGLM-6B's code returns one and does not list it among the keys to ignore; its layout
-        # is not what the releases, gathering outputs from all ranks, take it for.
-        if ignore_keys is None:
-            known = getattr(self.model.config, "keys_to_ignore_at_inference", None) or []
-            ignore_keys = [*known, "past_key_values"]
-        return super().evaluation_loop(*args, ignore_keys=ignore_keys, **kwargs)
 
     def create_optimizer(self, *args, **kwargs):
         """Create the optimizer; one of its groups, that of weights without decay, is often empty."""

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("sentencepiece")
+from head_on_labels import CHUNKS, HeadOnLabels
 
 from tests.smoke.real_chat import PAIRS, by_heart
 from tests.toy_chatglm import build, family, figures
@@ -157,6 +158,26 @@ def test_the_firsts_loss_is_the_same_on_any_number_of_ranks(made):
     model, _ = load(made("chatglm6b")[1])
     takes = inspect.signature(model.forward).parameters.values()
     assert all(parameter.kind is not inspect.Parameter.VAR_KEYWORD for parameter in takes)
+
+
+@pytest.mark.parametrize("how", ["", "target_modules", "modules_to_save"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_its_loss_comes_from_labels_positions_alone(kind, how, made):
+    """Whether or not its code says what its head is, and whatever peft puts around that."""
+    model, tokenizer = load(made(kind)[1])
+    ids, labels = example(tokenizer, "你好吗？", "好。")
+    given = {"input_ids": ids, "labels": labels}
+    head = "lm_head" if kind == family.FIRST else "output_layer"
+    names = {"target_modules": ["query_key_value"], **({how: [head]} if how else {})}
+    model = peft.get_peft_model(
+        model, peft.LoraConfig(r=2, lora_alpha=4, lora_dropout=0.0, **names)
+    )
+    with torch.no_grad():
+        expected = model(**given)["loss"]
+        head = HeadOnLabels(model)
+        head.chunk = 2
+        torch.testing.assert_close(model(**given).loss, expected, rtol=1e-5, atol=0)
+    assert head.way == CHUNKS
 
 
 def test_files_are_as_they_were(made):
