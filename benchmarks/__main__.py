@@ -17,7 +17,18 @@ from benchmarks.bench import WORK, Bench
 from tools.errors import UserError
 from tools.regenerate import series
 
-PARTS = ("training", "general", "preprocessing", "memory", "ranks", "profile", "regenerate")
+PARTS = (
+    "training",
+    "general",
+    "vocabulary",
+    "preprocessing",
+    "memory",
+    "width",
+    "ranks",
+    "profile",
+    "gpu",
+    "regenerate",
+)
 DOCUMENT = series.ROOT / "docs" / "benchmarks.md"
 
 
@@ -30,12 +41,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
     parser.add_argument("--repo", help="for regenerating; default: the bundled miniature upstream")
     parser.add_argument("--refs", nargs="*", help="refs of the sweep (default: all releases)")
+    parser.add_argument(
+        "--trial", action="store_true", help="try the part gpu on this CPU, at toy size"
+    )
     args = parser.parse_args(argv)
     if unknown := set(args.parts) - set(PARTS):
         print(f"error: no part {min(unknown)!r}: there are {', '.join(PARTS)}", file=sys.stderr)
         return 2
     console = Console(highlight=False)
     bench = Bench(args.repo, args.refs, tracer=console.print)
+    if args.trial:
+        return trial(bench, console)
     results = WORK / "results.json"
     found = json.loads(results.read_text(encoding="utf-8")) if results.exists() else {}
     try:
@@ -57,6 +73,20 @@ def main(argv: list[str] | None = None) -> int:
         DOCUMENT.write_text(text, encoding="utf-8")
         console.print(f"written: {DOCUMENT.relative_to(series.ROOT)}")
     return 1 if any(bar.reached is False for part in shown for bar in part.bars) else 0
+
+
+def trial(bench: Bench, console) -> int:
+    """Run the part gpu as a GPU would, where there is none: nothing of it is kept."""
+    from benchmarks.parts import gpu
+
+    try:
+        found = gpu.run(bench, gpu.SMALL, rounds=1, rivals=[gpu.OURS])
+    except (UserError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    for table in gpu.show(found).tables:
+        table.show(console)
+    return 0
 
 
 def show(name: str, found: dict) -> report.Part:

@@ -88,7 +88,7 @@ def show(found: dict) -> Part:
     title, command = "A GPU", "make bench PARTS=gpu"
     what = "a ChatGLM-6B-shaped model on a GPU, tokens a second to (a); to trl"
     if "needs" in found:
-        bar = Bar("8", what, "shown", "", None, found["needs"])
+        bar = Bar("9", what, "shown", "", None, found["needs"])
         return Part(title, command, f"Not measured: {found['needs']}.", [], [bar])
     rivals, card, kind = found["rivals"], found["card"], found["kind"]
 
@@ -121,5 +121,5 @@ head on labels alone. Tokens are those of the rows, without padding. Random weig
     bars = []
     if {RECIPE, TRL, OURS} <= rivals.keys():
         gains = [ratio(rate(OURS), rate(other)) for other in (RECIPE, TRL)]
-        bars = [Bar("8", what, "shown", "; ".join(map(times, gains)), True)]
+        bars = [Bar("9", what, "shown", "; ".join(map(times, gains)), True)]
     return Part(title, command, text, [Table(f"Stack {STACK}", head, rows)], bars)

@@ -59,7 +59,7 @@ def unsettle(model):
 
 def apart(one: torch.Tensor, other: torch.Tensor) -> float:
     """The largest difference, relative to the largest value."""
-    return float((one - other).abs().max() / one.abs().max())
+    return float(((one - other).abs().max() / one.abs().max()).detach())
 
 
 if __name__ == "__main__":
