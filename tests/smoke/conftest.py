@@ -5,6 +5,7 @@ The script is $SMOKE_SCRIPT (see prepare.py); the stack is that of the python th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -131,6 +132,17 @@ class Runner:
         file.parent.mkdir(exist_ok=True)
         file.write_text(content, encoding="utf-8")
         return file
+
+    @contextlib.contextmanager
+    def edited(self, old: str, new: str) -> Iterator[None]:
+        """Meanwhile the script says ``new`` where it says ``old``, once."""
+        kept, text = self.script, self.script.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        self.script = self.text(f"edited_{kept.name}", text.replace(old, new))
+        try:
+            yield
+        finally:
+            self.script = kept
 
     def run(
         self,
