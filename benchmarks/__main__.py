@@ -10,6 +10,7 @@ import importlib
 import json
 import subprocess
 import sys
+import time
 
 import benchmarks
 from benchmarks import report
@@ -29,6 +30,7 @@ PARTS = (
     "gpu",
     "regenerate",
 )
+TOOK = "took"  # the key of seconds, {part: seconds}, among the parts' findings
 DOCUMENT = series.ROOT / "docs" / "benchmarks.md"
 
 
@@ -57,7 +59,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         for name in args.parts or PARTS:
             module = importlib.import_module(f"benchmarks.parts.{name}")
+            started = time.monotonic()
             found[name] = module.run(bench)
+            found.setdefault(TOOK, {})[name] = time.monotonic() - started
             WORK.mkdir(parents=True, exist_ok=True)
             results.write_text(json.dumps(found), encoding="utf-8")
             for table in module.show(found[name]).tables:
@@ -69,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     shown = [show(name, found[name]) for name in PARTS if name in found]
     report.bars(shown).show(console)
     if len(shown) == len(PARTS):
-        text = report.document(machine, shown, benchmarks.__doc__.partition("\n\n")[2])
+        about = benchmarks.__doc__.partition("\n\n")[2]
+        text = report.document(machine, shown, about, sum(found[TOOK].values()))
         DOCUMENT.write_text(text, encoding="utf-8")
         console.print(f"written: {DOCUMENT.relative_to(series.ROOT)}")
     return 1 if any(bar.reached is False for part in shown for bar in part.bars) else 0

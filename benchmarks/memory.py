@@ -13,7 +13,7 @@ from pathlib import Path
 class Peak:
     """A context; ``bytes`` is the most anonymous memory (not files mapped into it) seen in it."""
 
-    def __init__(self, interval: float = 0.02):
+    def __init__(self, interval: float = 0.01):
         self.interval, self.bytes, self._over = interval, 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from benchmarks import rivals
 
@@ -28,7 +29,7 @@ def main() -> None:
     for rival in args.rivals:
         shutil.rmtree(folder, ignore_errors=True)
         gradients: list[torch.Tensor] = []
-        hook = torch.optim.optimizer.register_optimizer_step_pre_hook(keeping(gradients))
+        hook = register_optimizer_step_pre_hook(keeping(gradients))
         given = [*rest, "--output_dir", str(folder)]
         result = rivals.run(script, rival, given, most=args.rows)
         hook.remove()

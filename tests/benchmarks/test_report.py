@@ -146,10 +146,10 @@ def test_without_llama_factory_its_bars_are_not_measured():
     assert len(bars) == 2 and {bar.why for bar in bars} == {"LLaMA-Factory is not installed"}
 
 
-def test_memory_is_scaled_from_one_layer_and_two():
-    assert width.scaled({"1": 10, "2": 13}) == (7, 3, 7 + 28 * 3)
+def test_memory_is_scaled_from_few_layers_to_many():
+    assert width.scaled({"1": 10, "3": 16}) == (7, 3, 7 + 28 * 3)
     part = width.show(
-        {f"{r}, {w}": {"1": 2e9, "2": 3e9} for r in width.RIVALS for w in width.CHECKPOINTING}
+        {f"{r}, {w}": {"1": 2e9, "3": 4e9} for r in width.RIVALS for w in width.CHECKPOINTING}
     )
     assert all(row[-3:] == ["1.00 GB", "1.00 GB", "29.00 GB"] for row in part.tables[0].rows)
 
@@ -189,8 +189,9 @@ def test_regenerating_fails_where_a_ref_fails():
 def test_the_document_has_every_bar_and_command():
     part = training.show(trained(grouped_seconds=1.2))
     machine = {"cores": 2, "processor": "P", "system": "S", "versions": {"v1": {"torch": "2"}}}
-    text = report.document(machine, [part], "About.")
-    assert "# Benchmarks" in text and "stack v1: torch 2" in text
+    text = report.document(machine, [part], "About.", 90 * 60)
+    assert "# Benchmarks" in text and "All parts took 90 minutes" in text
+    assert "stack v1: torch 2" in text
     assert "`make bench PARTS=training`" in text
     assert text.count("**not reached**") == len(training.STACKS)
     rows = [line for line in text.splitlines() if line.startswith("| ")]
