@@ -147,6 +147,15 @@ clean: ## Remove environments and caches made here
 	@.venv-v5.0.0/bin/python $(PIP) -r requirements/$*.txt
 	@touch $@
 
+# A rival of the benchmarks, in an environment that sees the newest stack's packages.
+.venv-llamafactory/done: requirements/llamafactory.txt .venv-v5.0.0/done
+	@echo "setting up .venv-llamafactory"
+	@$(PYTHON) -m venv .venv-llamafactory
+	@cd .venv-llamafactory/lib/python*/site-packages && \
+	(cd $(CURDIR)/.venv-v5.0.0/lib/python*/site-packages && pwd) > newest.pth
+	@.venv-llamafactory/bin/python $(PIP) --no-deps -r requirements/llamafactory.txt
+	@touch $@
+
 # torch first and alone, so that no other package asks for another build of it.
 .venv-%/done: requirements/%.txt requirements/torch.txt
 	@echo "setting up .venv-$* (some minutes, once)"

@@ -39,19 +39,42 @@ class Bench:
         subprocess.run(make, check=True, cwd=series.ROOT)
         return {stack: stacks.python(stack) for stack in STACKS}
 
-    def worker(self, stack: str, name: str, out: str, *arguments: object, launcher=()) -> object:
-        """Run a worker with a stack; what it wrote. Raises UserError where it fails."""
+    @functools.cached_property
+    def factory(self) -> Path | None:
+        """The python of LLaMA-Factory's environment, None (and a line that says so) without it."""
+        python = series.ROOT / ".venv-llamafactory" / "bin" / "python"
+        if python.exists():
+            return python
+        self.say("LLaMA-Factory is not measured: `make .venv-llamafactory/done` installs it")
+        return None
+
+    def worker(
+        self,
+        stack: str,
+        name: str,
+        out: str,
+        *arguments: object,
+        launcher=(),
+        python: Path | None = None,
+        gpu: bool = False,
+    ) -> object:
+        """Run a worker with a stack, or ``python`` beside it; what it wrote.
+
+        Raises UserError where it fails.
+        """
         file = self.work / stack / f"{out}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         command = [*launcher, "--module" if launcher else "-m", f"benchmarks.workers.{name}"]
-        python, log = self.environments[stack], file.with_suffix(".log")
-        launch.run(python, log, *command, *arguments, "--out", file)
+        python, log = python or self.environments[stack], file.with_suffix(".log")
+        launch.run(python, log, *command, *arguments, "--out", file, gpu=gpu)
         return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
-    @functools.cache  # noqa: B019 - there is one bench, and it lives as long as the program
     def script(self, stack: str, kind: str) -> Path:
         """The script generated for a kind of model, from genuine upstream where the cache has it."""
-        name = "chatglm" if kind == "chatglm" else "causal"
+        return self._script(stack, "chatglm" if family(kind) == "chatglm" else "causal")
+
+    @functools.cache  # noqa: B019 - there is one bench, and it lives as long as the program
+    def _script(self, stack: str, name: str) -> Path:
         found, where = source(STACKS[stack])
         self.say(f"{stack}: script of the series {name} from {where}")
         chosen, folder = series.load(name), self.work / stack
@@ -62,11 +85,19 @@ class Bench:
 
     @functools.cache  # noqa: B019
     def model(self, stack: str, kind: str) -> Path:
+        """A model folder; ``kind`` is a family, then maybe "-vocabulary", "-width", "-layers"."""
         folder = self.work / stack / kind
-        log = folder.with_suffix(".log")
-        launch.run(
-            self.environments[stack], log, "-m", "benchmarks.workers.make_model", kind, folder
-        )
+        log = self.work / stack / f"{kind}.log"
+        name, *sizes = kind.split("-")
+        given = [
+            part
+            for option, size in zip(("--vocabulary", "--width", "--layers"), sizes, strict=False)
+            for part in (option, size)
+        ]
+        if len(sizes) > 1:
+            given.append("--half")  # as wide as a real one, and as real ones are loaded
+        command = ["-m", "benchmarks.workers.make_model", name, folder, *given]
+        launch.run(self.environments[stack], log, *command)
         return folder
 
     @functools.cache  # noqa: B019
@@ -84,20 +115,15 @@ class Bench:
         script = self.script(stack, kind)
         return launch.cpu_options(self.environments[stack], script, script.with_suffix(".help.log"))
 
-    def arguments(self, stack: str, data: Path, kind: str = "chatglm") -> list[object]:
+    def arguments(
+        self, stack: str, data: Path, kind: str = "chatglm", batch: int = 8, gpu: bool = False
+    ) -> list[object]:
         """What a training run is told: the model, the rows, one epoch, no checkpoints."""
         given = ["--model_name_or_path", self.model(stack, kind), "--history_column", "history"]
         given += ["--train_file", data, "--validation_file", data, "--do_train"]
-        given += ["--num_train_epochs", 1, "--per_device_train_batch_size", 8]
-        given += [
-            "--report_to",
-            "none",
-            "--save_strategy",
-            "no",
-            "--disable_tqdm",
-            "True",
-            *self.cpu(stack, kind),
-        ]
+        given += ["--num_train_epochs", 1, "--per_device_train_batch_size", batch]
+        given += ["--report_to", "none", "--save_strategy", "no", "--disable_tqdm", "True"]
+        given += [] if gpu else self.cpu(stack, kind)
         return ["--script", self.script(stack, kind), *given]
 
     def machine(self) -> dict[str, object]:
@@ -108,6 +134,11 @@ class Bench:
             "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
             "versions": {s: matrix.versions(p, PACKAGES) for s, p in self.environments.items()},
         }
+
+
+def family(kind: str) -> str:
+    """The family of a kind of model (see ``Bench.model``)."""
+    return kind.partition("-")[0]
 
 
 def processor() -> str:

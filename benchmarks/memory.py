@@ -1,7 +1,9 @@
-"""How much memory of its own a process takes at most, while something runs."""
+"""How much memory a process takes at most, while something runs: its own, or a GPU's."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import re
 import threading
 import time
@@ -11,7 +13,7 @@ from pathlib import Path
 class Peak:
     """A context; ``bytes`` is the most anonymous memory (not files mapped into it) seen in it."""
 
-    def __init__(self, interval: float = 0.02):
+    def __init__(self, interval: float = 0.01):
         self.interval, self.bytes, self._over = interval, 0, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -28,6 +30,29 @@ class Peak:
     def __exit__(self, *args) -> None:
         self._over.set()
         self._thread.join()
+
+
+class GpuPeak:
+    """As ``Peak``, of what torch's tensors take on the GPU."""
+
+    def __enter__(self) -> GpuPeak:
+        import torch
+
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        self.before = self.bytes = torch.cuda.memory_allocated()
+        return self
+
+    def __exit__(self, *args) -> None:
+        import torch
+
+        self.bytes = torch.cuda.max_memory_allocated()
+
+
+def settle() -> None:
+    """Give what is no longer used back to the system, so that it is not used unseen."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
 
 
 def anonymous() -> int:

@@ -43,5 +43,22 @@ def encode(rows: datasets.Dataset, tokenizer, limits, build_prompt, **options) -
     )
 
 
+def padded(rows: datasets.Dataset, tokenizer, limits, _training_args) -> datasets.Dataset:
+    """Encoded rows of any model, each padded on the right to the longest that the limits allow."""
+    length = limits.max_source_length + limits.max_target_length
+    fill = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+    values = {"input_ids": fill, "labels": -100, "attention_mask": 0}
+
+    def pad(row):
+        return {
+            name: row[name] + [values[name]] * (length - len(row["input_ids"]))
+            for name in values
+            if name in row
+        }
+
+    unused = [name for name in rows.column_names if name not in values]
+    return rows.map(pad, remove_columns=unused)
+
+
 def collate(rows: list[dict]) -> dict:
     return transformers.default_data_collator(rows)

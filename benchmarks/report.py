@@ -66,8 +66,8 @@ def bars(parts: Iterable[Part]) -> Table:
     return Table("Bars", head, [bar.cells() for bar in found])
 
 
-def document(machine: dict, parts: list[Part], about: str) -> str:
-    """docs/benchmarks.md."""
+def document(machine: dict, parts: list[Part], about: str, seconds: float) -> str:
+    """docs/benchmarks.md; ``seconds`` is what measuring took, in all."""
     versions = [
         f"- stack {stack}: " + ", ".join(f"{name} {version}" for name, version in found.items())
         for stack, found in machine["versions"].items()
@@ -76,6 +76,8 @@ def document(machine: dict, parts: list[Part], about: str) -> str:
         "# Benchmarks",
         "",
         about.strip().replace("``", "`"),
+        "",
+        f"All parts took {seconds / 60:.0f} minutes; each runs alone, and the others keep their figures.",
         "",
         f"Measured on {machine['cores']} cores ({machine['processor']}), {machine['system']}:",
         "",

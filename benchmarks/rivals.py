@@ -19,7 +19,7 @@ import datasets
 import torch
 import transformers
 
-from benchmarks import recipe
+from benchmarks import oracle, recipe
 from benchmarks.corpus import RECIPE_ROWS
 
 GROUPING = {
@@ -47,7 +47,7 @@ def grouping_flag() -> list[str]:
 def timed(base: type, around=contextlib.nullcontext) -> type:
     """``base``, a Trainer, which notes how long training takes and how much it computes.
 
-    ``around`` makes a context that training runs in.
+    Seconds on the wall and of the processor. ``around`` makes a context that training runs in.
     """
 
     class Timed(base):
@@ -59,7 +59,7 @@ def timed(base: type, around=contextlib.nullcontext) -> type:
             self.add_callback(clock)
             with around():
                 result = super().train(*args, **kwargs)
-            run |= {"seconds": clock.seconds, "loss": result.training_loss}
+            run |= {"seconds": clock.seconds, "cpu": clock.cpu, "loss": result.training_loss}
             self.runs.append(run)
             return result
 
@@ -85,15 +85,21 @@ def _in_order(base: type) -> type:
 class _Clock(transformers.TrainerCallback):
     """Times the training loop, which all ranks begin together."""
 
-    seconds = 0.0
+    seconds = cpu = 0.0
 
     def on_train_begin(self, *args, **kwargs):
         if torch.distributed.is_initialized():
             torch.distributed.barrier()
-        self.seconds -= time.perf_counter()
+        self._add(-1)
 
     def on_train_end(self, *args, **kwargs):
-        self.seconds += time.perf_counter()
+        self._add(1)
+
+    def _add(self, sign: int) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds += sign * time.perf_counter()
+        self.cpu += sign * time.process_time()
 
 
 def equal_lengths(rows: datasets.Dataset, size: int, seed: int = 0) -> datasets.Dataset:
@@ -136,11 +142,31 @@ def _cycled(ids: list[int], length: int) -> list[int]:
     return list(itertools.islice(itertools.cycle(ids), length))
 
 
-@contextlib.contextmanager
-def swapped(script: ModuleType, rival: str, around=contextlib.nullcontext) -> Iterator[list[dict]]:
-    """Put ``rival`` into the script while this lasts; gives the list of its runs' figures."""
-    changes = {"AdapterTrainer": timed(script.AdapterTrainer, around)}
-    ours = script.encode_datasets
+def exactly(context: int, response: int):
+    """What makes rows of a dataset all have so many tokens before and in their responses."""
+
+    def reshape(rows: datasets.Dataset) -> datasets.Dataset:
+        new = [_reshaped(row, context, response) for row in rows]
+        features = datasets.Features({name: rows.features[name] for name in new[0]})
+        return datasets.Dataset.from_list(new, features=features)
+
+    return reshape
+
+
+def changes(script: ModuleType, rival: str, around, reshape=None) -> dict[str, object]:
+    """What ``rival`` does otherwise than the script: {name in the script: its value}."""
+
+    def encoding(change) -> object:
+        def encode(*args):
+            encoded = script_encode(*args)
+            rows = encoded["train"]
+            encoded["train"] = change(reshape(rows) if reshape else rows, *args[-3:])
+            return encoded
+
+        return encode
+
+    script_encode, trainer = script.encode_datasets, script.AdapterTrainer
+    as_it_is = {} if reshape is None else {"encode_datasets": encoding(lambda rows, *_: rows)}
     if rival == "recipe":
 
         def encode(raw, encode_pair, tokenizer, data_args, training_args):
@@ -149,29 +175,46 @@ def swapped(script: ModuleType, rival: str, around=contextlib.nullcontext) -> It
             rows = rows.select(range(min(data_args.max_train_samples, len(rows))))
             return {"train": recipe.encode(rows, tokenizer, data_args, script.build_prompt)}
 
-        changes = {
+        return {
             "AdapterTrainer": timed(transformers.Trainer, around),
             "encode_datasets": encode,
             "PairCollator": lambda tokenizer, data_args: recipe.collate,
         }
-    elif rival in ("oracle", "uniform"):
+    if rival == "padded":
+        return {
+            "AdapterTrainer": timed(transformers.Trainer, around),
+            "encode_datasets": encoding(recipe.padded),
+            "PairCollator": lambda tokenizer, data_args: recipe.collate,
+        }
+    if rival == "everywhere":
+        return as_it_is | {"AdapterTrainer": timed(transformers.Trainer, around)}
+    if rival in ("oracle", "uniform", "bare"):
 
-        def encode(*args):
-            encoded, training_args = ours(*args), args[-1]
-            rows = encoded["train"]
-            size = training_args.per_device_train_batch_size if rival == "oracle" else len(rows)
-            encoded["train"] = equal_lengths(rows, size)
-            return encoded
+        def equal(rows, tokenizer, data_args, training_args):
+            size = training_args.per_device_train_batch_size
+            return equal_lengths(rows, len(rows) if rival == "uniform" else size)
 
-        changes["encode_datasets"] = encode
-        changes["AdapterTrainer"] = timed(_in_order(script.AdapterTrainer), around)
-    elif rival.startswith("trl"):
+        base = oracle.loop(transformers.Trainer) if rival == "bare" else trainer
+        return {
+            "AdapterTrainer": timed(_in_order(base), around),
+            "encode_datasets": encoding(equal),
+        }
+    if rival.startswith("trl"):
         from benchmarks import sft
 
-        changes = {"AdapterTrainer": timed(sft.trainer_class(rival), around)}
-    kept = {name: getattr(script, name) for name in changes}
-    changes["AdapterTrainer"].runs = runs = []
-    for name, value in changes.items():
+        return as_it_is | {"AdapterTrainer": timed(sft.trainer_class(rival), around)}
+    return as_it_is | {"AdapterTrainer": timed(trainer, around)}
+
+
+@contextlib.contextmanager
+def swapped(
+    script: ModuleType, rival: str, around=contextlib.nullcontext, reshape=None
+) -> Iterator[list[dict]]:
+    """Put ``rival`` into the script while this lasts; gives the list of its runs' figures."""
+    new = changes(script, rival, around, reshape)
+    kept = {name: getattr(script, name) for name in new}
+    new["AdapterTrainer"].runs = runs = []
+    for name, value in new.items():
         setattr(script, name, value)
     try:
         yield runs
@@ -186,10 +229,11 @@ def run(
     arguments: list[str],
     around=contextlib.nullcontext,
     most: int | None = None,
+    reshape=None,
 ) -> dict:
     """One training run of ``rival``, by the script's own main(): what ``timed`` noted.
 
-    ``most`` limits the rows.
+    ``most`` limits the rows; ``reshape`` changes them once they are encoded (see ``exactly``).
     """
     extra = grouping_flag() if rival == "grouped" else []
     if rival == "recipe":  # every batch of it is as large: a few will do
@@ -198,7 +242,7 @@ def run(
         extra += ["--max_train_samples", str(most)]
     kept, sys.argv = sys.argv, [script.__file__, *arguments, *extra]
     try:
-        with swapped(script, rival, around) as runs:
+        with swapped(script, rival, around, reshape) as runs:
             script.main()
     finally:
         sys.argv = kept

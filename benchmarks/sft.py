@@ -10,8 +10,10 @@ import trl
 # Its defaults save memory at the price of speed; the others compute as ours does.
 VARIANTS = {
     "trl": {},
+    "trl, no checkpointing": {"gradient_checkpointing": False},
     "trl as ours": {"bf16": False, "gradient_checkpointing": False},
     "trl packing": {"bf16": False, "gradient_checkpointing": False, "packing": True},
+    "trl packing, defaults": {"packing": True},
 }
 SHARED = (
     "output_dir",
@@ -24,7 +26,9 @@ SHARED = (
     "disable_tqdm",
     "use_cpu",
     "seed",
+    "deepspeed",
 )
+LONGEST = 1024  # trl's default; longer rows would be cut
 
 
 def trainer_class(variant: str) -> type:
@@ -33,7 +37,9 @@ def trainer_class(variant: str) -> type:
 
     class Sft(trl.SFTTrainer):
         def __init__(self, model, args, train_dataset, processing_class, **unused):
-            config = trl.SFTConfig(**{name: getattr(args, name) for name in SHARED}, **changes)
+            longest = max(LONGEST, *map(len, train_dataset["input_ids"]))
+            shared = {name: getattr(args, name) for name in SHARED}
+            config = trl.SFTConfig(**shared, max_length=longest, **changes)
             rows = train_dataset.map(
                 lambda row: {"completion_mask": [int(label != -100) for label in row["labels"]]},
                 remove_columns=[name for name in train_dataset.column_names if name != "input_ids"],

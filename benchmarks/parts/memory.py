@@ -17,28 +17,32 @@ def run(bench: Bench) -> dict:
     found: dict[str, dict] = {"encoding": {}, "evaluation": {}}
     for count in ROWS:
         bench.say(f"{STACK}: encoding {count} rows")
-        rows = _repeated(bench, preprocessing.ROWS, count)
+        rows = repeated(bench, STACK, preprocessing.ROWS, count)
         result = preprocessing.encode(bench, STACK, f"memory-{count}", rows, "--rivals", "ours")
         result = result["ours, 1"][0]
         found["encoding"][str(count)] = {k: result[k] for k in ("memory", "seconds", "rows")}
     for count in EVALUATED:
         bench.say(f"{STACK}: evaluating {count} rows")
-        arguments = bench.arguments(STACK, _repeated(bench, EVALUATED[0], count))
+        arguments = bench.arguments(STACK, repeated(bench, STACK, EVALUATED[0], count))
         arguments[arguments.index("--do_train")] = "--do_eval"
         result = bench.worker(STACK, "evaluate", f"evaluate-{count}", *arguments)
         found["evaluation"][str(count)] = result
     return found
 
 
-def _repeated(bench: Bench, different: int, count: int) -> Path:
+def repeated(bench: Bench, stack: str, different: int, count: int, kind: str = "chatglm") -> Path:
     """A file of ``count`` rows, ``different`` ones again and again: more rows, but none longer."""
-    some = bench.data(STACK, different)
-    file = some.with_name(f"repeated-{count}.jsonl")
+    some = bench.data(stack, different, kind=kind)
+    file = some.with_name(f"{kind}-repeated-{count}.jsonl")
     rows = some.read_text(encoding="utf-8").splitlines(keepends=True)
     with open(file, "w", encoding="utf-8") as out:
         for start in range(0, count, len(rows)):
             out.writelines(rows[: count - start])
     return file
+
+
+def flat(small: float, large: float) -> bool:
+    return large <= small * 1.1 + 16e6
 
 
 def show(found: dict) -> Part:
@@ -47,7 +51,7 @@ def show(found: dict) -> Part:
         small, large = found[what].values()
         rows = [[count, megabytes(entry["memory"])] for count, entry in found[what].items()]
         tables.append(Table(f"Memory that {what} takes", ["rows", "peak above the start"], rows))
-        reached = large["memory"] <= small["memory"] * 1.1 + 16e6
+        reached = flat(small["memory"], large["memory"])
         counts = " to ".join(found[what])
         shown = f"{megabytes(small['memory'])} to {megabytes(large['memory'])}"
         bars.append(Bar(number, f"memory of {what}, {counts} rows", bar, shown, reached))

@@ -22,7 +22,8 @@ def run(bench: Bench) -> dict:
     for stack in STACKS:
         arguments = bench.arguments(stack, bench.data(stack, ROWS))
         bench.say(f"{stack}: losses and gradients of the same batches")
-        equal = bench.worker(stack, "equal", "equal", *arguments)
+        given = ["--rivals", "recipe", "ours"]
+        equal = bench.worker(stack, "equal", "equal", *arguments, *given)
         bench.say(f"{stack}: training on {ROWS} rows, {ROUNDS} rounds of each rival")
         given = ["--rounds", ROUNDS, "--rivals", *NAMES]
         short = bench.worker(stack, "train", "train", *arguments, *given)
@@ -67,10 +68,10 @@ def show(found: dict) -> Part:
         rivals = entry["short"]
         tables.append(Table(f"Stack {stack}", head, rival_rows(rivals)))
         speeds = {name: per_second(rivals[name]) for name in NAMES}
-        for name, label in (("ours", "as it is"), ("grouped", "grouped by length")):
+        for name, label, least in (("ours", "as it is", 5), ("grouped", "grouped by length", 25)):
             gain = ratio(speeds[name], speeds["recipe"])
             what = f"training, {label}, rows a second to (a), stack {stack}"
-            bars.append(Bar("1", what, "≥ 5x", times(gain), gain >= 5))
+            bars.append(Bar("1", what, f"≥ {least}x", times(gain), gain >= least))
         rest = ratio(speeds["oracle"], speeds["grouped"])
         what = f"training, grouped by length, time to (b), stack {stack}"
         bars.append(Bar("1", what, "≤ 1.15x", times(rest), rest <= 1.15))

@@ -13,8 +13,8 @@ from conftest import make_training_args
 from prompt_response import PairCollator, _each_id_looked_up_once, encode_datasets
 from test_lora import ToyTokenizer, add_lora, arguments
 
-from benchmarks import corpus, recipe, rivals
-from benchmarks.workers.equal import apart, step, unsettle
+from benchmarks import corpus, oracle, recipe, rivals
+from benchmarks.workers.equal import apart, unsettle
 from tests.toy_chatglm import build, bundled_corpus
 
 LIMITS = types.SimpleNamespace(max_source_length=1024, max_target_length=128)
@@ -53,6 +53,15 @@ def test_the_recipe_pads_every_row_to_what_the_limits_allow(rows, tokenizer):
     assert {len(row[name]) for row in found for name in row} == {1024 + 128}
 
 
+def step(model, batch):
+    """The loss of a batch and the gradients it gives."""
+    model.zero_grad()
+    loss = model(**batch).loss
+    loss.backward()
+    gradients = [p.grad.flatten().clone() for p in model.parameters() if p.requires_grad]
+    return {"loss": loss.detach(), "gradient": torch.cat(gradients)}
+
+
 def test_losses_and_gradients_are_the_recipes(
     rows, encoded, tokenizer, folder, tmp_path, data_args
 ):
@@ -79,6 +88,27 @@ def test_the_oracle_has_as_many_tokens_and_no_padding(encoded):
     for row in found:  # the response still begins right after [gMASK]
         start = next(i for i, label in enumerate(row["labels"]) if label != -100)
         assert row["input_ids"][start:] == row["labels"][start:]
+
+
+def test_rows_are_padded_to_what_the_limits_allow_or_are_as_long_as_said(encoded, tokenizer):
+    padded = recipe.padded(encoded, tokenizer, LIMITS, None)
+    assert {len(row[name]) for row in padded for name in row} == {1024 + 128}
+    for row, whole in zip(encoded, padded, strict=True):
+        length = len(row["labels"])
+        assert whole["labels"] == row["labels"] + [-100] * (1152 - length)
+        assert set(whole["input_ids"][length:]) == {tokenizer.pad_token_id}
+    for row in rivals.exactly(30, 12)(encoded):
+        assert len(row["input_ids"]) == row["length"] == 42
+        assert row["labels"][:30] == [-100] * 30 and row["labels"][30:] == row["input_ids"][30:]
+
+
+def test_the_bare_loop_loses_what_the_model_says(encoded, folder, tmp_path):
+    model = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    args = make_training_args(output_dir=str(tmp_path))
+    model = add_lora(model, arguments(lora_rank=4, lora_dropout=0.0), args)
+    rows = rivals.equal_lengths(encoded, 4)[:4]
+    batch = {name: torch.tensor(rows[name]) for name in ("input_ids", "labels")}
+    assert apart(model(**batch).loss, oracle.loss(model, *batch.values())) < 1e-5
 
 
 def test_ids_looked_up_once_are_the_same_ids(tokenizer, monkeypatch):

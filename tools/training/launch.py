@@ -19,26 +19,27 @@ from tools.regenerate.series import ROOT
 NEEDS_NO_PORT = "it needs no port"  # what `tools port` says where the stack runs the code as it is
 
 # No hub, no GPU, no fight over cores; ACCELERATE_USE_CPU would turn DeepSpeed into plain DDP.
+NO_GPU = {"DS_ACCELERATOR": "cpu", "CUDA_VISIBLE_DEVICES": ""}
 OFFLINE = {
     "HF_HUB_OFFLINE": "1",
     "TRANSFORMERS_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
-    "DS_ACCELERATOR": "cpu",
-    "CUDA_VISIBLE_DEVICES": "",
     "OMP_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
+    **NO_GPU,
 }
 
 _ports: list[str] = []  # of runs under DeepSpeed that this process has started
 
 
-def environment(python: Path) -> dict[str, str]:
-    """The environment of a process of ``python``'s stack."""
+def environment(python: Path, gpu: bool = False) -> dict[str, str]:
+    """The environment of a process of ``python``'s stack, which sees GPUs where ``gpu`` says so."""
     # What DeepSpeed compiles fits one torch, so it is kept apart for each stack.
     stack = str(python.parent.parent).strip(os.sep).replace(os.sep, "-")
     kept = {"TORCH_EXTENSIONS_DIR": os.path.join(tempfile.gettempdir(), "extensions", stack)}
-    env = {**os.environ, **OFFLINE, **kept, "PYTHONPATH": str(ROOT)}
+    offline = {k: v for k, v in OFFLINE.items() if not (gpu and k in NO_GPU)}
+    env = {**os.environ, **offline, **kept, "PYTHONPATH": str(ROOT)}
     env.pop("ACCELERATE_USE_CPU", None)
     return env
 
@@ -67,7 +68,7 @@ def _forget_buffers() -> None:
         _ports.pop()
 
 
-def lines(python: Path, log: Path, *arguments: object) -> Iterator[str]:
+def lines(python: Path, log: Path, *arguments: object, gpu: bool = False) -> Iterator[str]:
     """Run a program of the stack; its output, line by line, which ``log`` keeps.
 
     Raises UserError, with the last line it printed, where it fails.
@@ -82,7 +83,7 @@ def lines(python: Path, log: Path, *arguments: object) -> Iterator[str]:
             text=True,
             errors="replace",
             cwd=ROOT,
-            env=environment(python),
+            env=environment(python, gpu),
         ) as running,
     ):
         last = ""
@@ -94,9 +95,9 @@ def lines(python: Path, log: Path, *arguments: object) -> Iterator[str]:
         raise UserError(f"{last[:200]} (log: {log})")
 
 
-def run(python: Path, log: Path, *arguments: object) -> str:
+def run(python: Path, log: Path, *arguments: object, gpu: bool = False) -> str:
     """As ``lines``, to the end; everything that was printed."""
-    return "".join(lines(python, log, *arguments))
+    return "".join(lines(python, log, *arguments, gpu=gpu))
 
 
 def ported(python: Path, log: Path, published: Path, dest: Path) -> Path:

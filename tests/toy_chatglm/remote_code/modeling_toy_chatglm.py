@@ -261,14 +261,18 @@ class ChatGLMModel(ChatGLMPreTrainedModel):
 
         presents, all_hidden, all_weights = (), (), ()
         for i, layer in enumerate(self.layers):
-            all_hidden += (hidden_states,)
+            if output_hidden_states:
+                all_hidden += (hidden_states,)
             legacy = isinstance(past_key_values, (tuple, list))
             past = past_key_values[i] if legacy else past_key_values
             hidden_states, present, weights = self._run_layer(
                 layer, hidden_states, attention_mask, cos, sin, past
             )
-            presents += (present,)
-            all_weights += (weights,)
+            # What nobody asked for is not kept: it would be most of what training takes.
+            if use_cache:
+                presents += (present,)
+            if output_attentions:
+                all_weights += (weights,)
         hidden_states = self.final_layernorm(hidden_states)
         all_hidden += (hidden_states,)
 
