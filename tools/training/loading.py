@@ -73,13 +73,18 @@ def told(what: str, has_code: bool = False) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        missing = payload.module("user_errors")._missing_package(error)
-        reason = missing or " ".join(str(error).split()) or type(error).__name__
-        if has_code or "trust_remote_code" in reason:
-            reason = (
+        why = reason(error)
+        if has_code or "trust_remote_code" in why:
+            why = (
                 "it brings Python code of its own; read it, and let it run with --trust_remote_code"
             )
-        raise UserError(f"{what}: {reason[:400]}") from error
+        raise UserError(f"{what}: {why[:400]}") from error
+
+
+def reason(error: Exception) -> str:
+    """What a library, or a model's own code, raised, in one line."""
+    missing = payload.module("user_errors")._missing_package(error)
+    return missing or " ".join(str(error).split()) or type(error).__name__
 
 
 def _hub_options(source: Source) -> dict:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools.errors import UserError
 from tools.regenerate.series import ROOT
-from tools.training import launch, payload
+from tools.training import launch, loading
 
 # Sizes of the published configurations, made small. The vocabulary stays: its ids mean something.
 TINY = {
@@ -64,9 +64,7 @@ def failure(folder: Path) -> str | None:
         _train(model, tokenizer)
         _ask(model, tokenizer)
     except Exception as error:  # code of any kind may raise any
-        if missing := payload.module("user_errors")._missing_package(error):
-            return missing
-        return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return f"{type(error).__name__}: {loading.reason(error)[:300]}"
     return None
 
 
