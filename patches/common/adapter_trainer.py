@@ -48,6 +48,22 @@ def _use_one_gpu(args):
         args._n_gpu = 1  # as the releases themselves do for models that are spread over GPUs
 
 
+def _checkpoint_beside_ranks(args):
+    """Have gradient checkpointing go with the ranks of torch's DDP, unless arguments say otherwise.
+
+    Releases look for unused parameters in all but models of their own, which a peft model is not;
+    with checkpoints that enter backward again, torch then takes each parameter for one used twice.
+    """
+    if not args.gradient_checkpointing:
+        return
+    if hasattr(args, "gradient_checkpointing_kwargs"):
+        args.gradient_checkpointing_kwargs = args.gradient_checkpointing_kwargs or {
+            "use_reentrant": False
+        }
+    elif args.ddp_find_unused_parameters is None:
+        args.ddp_find_unused_parameters = False
+
+
 def _smoothed_next_token_loss(smoother, outputs, labels, shift_labels=True, **options):
     """Return the release's smoothed loss, each label compared with what comes before it.
 
@@ -170,10 +186,13 @@ class AdapterTrainer(Trainer):
             UserError: the named checkpoint is not whole, or the one to go on from is of a run with
                 other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
+        if self.args.world_size > 1 and not self._uses_deepspeed():
+            _checkpoint_beside_ranks(self.args)
         self._ranks_here = _save_where_all_can_read(self.args, self._deepspeed_config())
         checkpoint = _choose_checkpoint(resume_from_checkpoint, self.args)
         if checkpoint:
             _on_all_ranks(self._check_checkpoint, checkpoint)
+            logger.info("Resuming from %s", checkpoint)
         before = self.state.global_step
         engines = _engines_without_frozen_weights() if self._uses_deepspeed() else None
         with engines or contextlib.nullcontext():
