@@ -52,6 +52,22 @@ def _use_one_gpu(args):
         args._n_gpu = 1  # as the releases themselves do for models that are spread over GPUs
 
 
+def _checkpoint_beside_ranks(args):
+    """Have gradient checkpointing go with the ranks of torch's DDP, unless arguments say otherwise.
+
+    Releases look for unused parameters in all but models of their own, which a peft model is not;
+    with checkpoints that enter backward again, torch then takes each parameter for one used twice.
+    """
+    if not args.gradient_checkpointing:
+        return
+    if hasattr(args, "gradient_checkpointing_kwargs"):
+        args.gradient_checkpointing_kwargs = args.gradient_checkpointing_kwargs or {
+            "use_reentrant": False
+        }
+    elif args.ddp_find_unused_parameters is None:
+        args.ddp_find_unused_parameters = False
+
+
 def _takes_loss_options(model):
     """Return whether a model weighs its loss by what the releases count of all batches' tokens.
 
@@ -187,6 +203,8 @@ class AdapterTrainer(Trainer):
                 other settings of the adapter, other ranks, or DeepSpeed in only one of the two.
         """
         self._check_optimizer()
+        if self.args.world_size > 1 and not self._uses_deepspeed():
+            _checkpoint_beside_ranks(self.args)
         self._ranks_here = _save_where_all_can_read(self.args, self._deepspeed_config())
         checkpoint = _choose_checkpoint(resume_from_checkpoint, self.args)
         if checkpoint:
@@ -196,6 +214,7 @@ class AdapterTrainer(Trainer):
             self.model.awaits_data = False
         if checkpoint:
             _on_all_ranks(self._check_adapter, checkpoint)
+            logger.info("Resuming from %s", checkpoint)
         before = self.state.global_step
         engines = _engines_without_frozen_weights() if self._uses_deepspeed() else None
         with engines or contextlib.nullcontext():

@@ -162,7 +162,7 @@ def test_two_nodes_by_torchrun_and_slurm(nodes: Nodes) -> None:
     given = {"max_steps": 4, "resume_from_checkpoint": "true"}
     given |= {"do_predict": True, "test_file": "test.json", "max_new_tokens": 4}
     said = nodes.submit(nodes.adapted(blocks(NODES, "bash")[0], given))
-    assert all("Loading the adapter from out/checkpoint-2" in text for text in said)
+    assert all("Resuming from out/checkpoint-2" in text for text in said)
     check(nodes, whole)
 
 
@@ -180,7 +180,7 @@ def test_two_nodes_by_deepspeed(nodes: Nodes) -> None:
         said = nodes.ends(adapted, adapted.replace("--node_rank 0", "--node_rank 1"))
         given = {"max_steps": 4, "resume_from_checkpoint": "true"}
         given |= {"do_predict": True, "test_file": "test.json", "max_new_tokens": 4}
-    assert all("Loading the adapter from out/checkpoint-2" in text for text in said)
+    assert all("Resuming from out/checkpoint-2" in text for text in said)
     check(nodes, whole)
     found = [list(r.folder.glob("out/checkpoint-4/global_step4/*rank_1*")) for r in nodes.runners]
     assert [bool(files) for files in found] == [False, True], "not sharded"
