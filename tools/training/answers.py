@@ -150,7 +150,7 @@ class Answerer:
         """That of the generated script, where an adapter's float32 weights are among half ones."""
         import torch
 
-        half = payload.module("adapter_trainer")._half_beside_float(self.model)
+        half = payload.module("trainer_settings")._half_beside_float(self.model)
         if half is None:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=half)
