@@ -125,7 +125,7 @@ def quantized(model_args):
 def _keep_layout(model):
     """Have four-bit weights stay as they are on a CPU, where bitsandbytes rewrites them when it first evaluates.
 
-    Training after that learns wrongly, layers of fewer than 64 inputs fail, and sums are of bfloat16.
+    After that no gradient passes them, layers of fewer than 64 inputs fail, and sums are of bfloat16.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
