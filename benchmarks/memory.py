@@ -9,6 +9,8 @@ import threading
 import time
 from pathlib import Path
 
+M_MMAP_THRESHOLD = -3  # in glibc's malloc.h
+
 
 class Peak:
     """A context; ``bytes`` is the most anonymous memory (not files mapped into it) seen in it."""
@@ -53,6 +55,14 @@ def settle() -> None:
     """Give what is no longer used back to the system, so that it is not used unseen."""
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
+
+
+def exact() -> None:
+    """Have large tensors each in memory of its own, so that no gaps between them are counted.
+
+    Those are the C library's way to be quick, which a GPU's memory knows nothing of; slower.
+    """
+    ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 1 << 20)
 
 
 def anonymous() -> int:

@@ -28,7 +28,10 @@ def main() -> None:
     parser.add_argument(
         "--keep", type=Path, help="folder to write the encoded rows to, for rivals elsewhere"
     )
+    parser.add_argument("--exact", action="store_true", help="count no gaps between tensors")
     args, rest = parser.parse_known_args()
+    if args.exact:
+        memory.exact()
     counts: dict[str, int] = {}
 
     def reshape(rows):
