@@ -33,6 +33,11 @@ def _quantization_name(config):
     return str(getattr(method, "value", method))
 
 
+def _kind_of_weights(name):
+    """Return in words what `_quantization_name` returns."""
+    return f"weights of {name}" if name else "weights that are not quantised"
+
+
 def _first_values(parameter):
     """Return the first few values of a weight, on the CPU; a call for all ranks."""
     with _gathered([parameter]):
@@ -136,9 +141,7 @@ def _check_same_base(folder, here):
     there = _read_run(folder).get("base_model") or {}
     ways = [record.get("quantization") for record in (there, here)]
     if there and ways[0] != ways[1]:
-        was, now = (
-            f"--quantization {way}" if way else "weights that are not quantised" for way in ways
-        )
+        was, now = map(_kind_of_weights, ways)
         raise UserError(
             f"{folder!r} was trained on {was}, and this run has {now}: go on with what it was trained on, or "
             "start anew in another --output_dir."

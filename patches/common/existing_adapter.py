@@ -6,7 +6,7 @@ import os
 import huggingface_hub
 import peft
 from adapter_weights import ADAPTER_FILES, _put_adapter, _train_what_is_saved
-from base_model import RUN_FILE, _base_difference, _read_run
+from base_model import RUN_FILE, _base_difference, _kind_of_weights, _read_run
 from user_error import UserError
 
 logger = logging.getLogger(__name__)
@@ -60,10 +60,10 @@ def _check_base(here, folder):
         )
     if record and record.get("quantization") != here["quantization"]:
         logger.warning(
-            "%s was trained on weights quantised as %s, and is put on ones quantised as %s.",
+            "%s was trained on %s, and is put on %s: see --quantization.",
             folder,
-            record.get("quantization"),
-            here["quantization"],
+            _kind_of_weights(record.get("quantization")),
+            _kind_of_weights(here["quantization"]),
         )
     difference = _base_difference(here, record)
     if difference:

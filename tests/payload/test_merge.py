@@ -333,3 +333,16 @@ def test_an_interrupt_leaves_nothing(adapter, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "copy", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
     assert run(adapter, tmp_path / "merged") == 130
     assert sorted(os.listdir(tmp_path)) == ["adapter", "base"]
+
+
+def test_an_adapter_of_a_quantised_base(base, adapter, tmp_path, capsys, monkeypatch):
+    """Where such weights cannot be had it is refused, and put on the published ones if these are named."""
+    file = adapter / base_model.RUN_FILE
+    run_of = json.loads(file.read_text())
+    run_of["base_model"]["quantization"] = "4bit"
+    file.write_text(json.dumps(run_of))
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    said = refused(capsys, adapter, tmp_path / "merged", "--trust_remote_code")
+    assert "--quantization 4bit" in said
+    assert run(adapter, tmp_path / "merged", "--base", base) == 0
+    assert "was trained on weights of 4bit, and" in capsys.readouterr().err

@@ -15,18 +15,23 @@ from tests import tiny_models, toy_chatglm
 from tests.smoke.conftest import CAUSAL, ROWS, Runner, Zygote
 
 STEPS, HALF = 8, 4
+PARTS = ("trains", "reloads", "resumes", "predicts", "merges")
 TOLERANCE = 1e-4
 
 
 @dataclasses.dataclass
 class Outcome:
-    """What came out of each part: "yes", or in words what did not."""
+    """What came out of each part: "yes", or what did not, in a word; and what was said of it."""
 
-    trains: str = "no"
-    reloads: str = "no"
-    resumes: str = "no"
-    predicts: str = "no"
-    merges: str = "no"
+    trains: str = "–"
+    reloads: str = "–"
+    resumes: str = "–"
+    predicts: str = "–"
+    merges: str = "–"
+    said: str = ""
+
+    def cells(self) -> list[str]:
+        return [getattr(self, part) for part in PARTS]
 
 
 class Failure(Exception):
@@ -108,7 +113,8 @@ def tried(runs: Runs, tolerance: float = TOLERANCE) -> Outcome:
         merged = runs.evaluated(None, model_name_or_path=runs.merged())
         outcome.merges = _same([loss], [merged], tolerance)
     except Failure as error:
-        setattr(outcome, part, str(error))
+        outcome.said = str(error)
+        setattr(outcome, part, "refused" if outcome.said.startswith("error: ") else "fails")
     return outcome
 
 
@@ -140,3 +146,14 @@ def write_config(runner: Runner, settings: dict) -> Path:
     file = runner.folder / "lora.json"
     file.write_text(json.dumps(settings), encoding="utf-8")
     return file
+
+
+def print_table(heads: tuple[str, ...], rows: Iterator[tuple[tuple[str, ...], Outcome]]) -> None:
+    """Print a row for each outcome as it comes, and after them what was said of some."""
+    print("| " + " | ".join((*heads, *PARTS)) + " |")
+    print("|" + "---|" * len((*heads, *PARTS)))
+    said = []
+    for row, outcome in rows:
+        print("| " + " | ".join((*row, *outcome.cells())) + " |", flush=True)
+        said += [f"{row[0]}: {outcome.said}"] * bool(outcome.said)
+    print("", *said, sep="\n")

@@ -8,12 +8,14 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import peft
 import transformers
 
 from tests.smoke import adapter_runs
+from tests.smoke.conftest import Zygote
 
 PATTERN = {"rank_pattern": {"q_proj": 4}, "alpha_pattern": {"v_proj": 64}}
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
@@ -64,7 +66,7 @@ KINDS = {
 }
 
 
-def make_runs(kind: Kind, folder: Path, home: Path, zygote) -> adapter_runs.Runs:
+def make_runs(kind: Kind, folder: Path, home: Path, zygote: Zygote) -> adapter_runs.Runs:
     """The runs of a kind; the settings are in the file alone."""
     runner = adapter_runs.make_runner(kind.model, folder, home, zygote)
     settings = {"r": 8, "lora_alpha": 16, "lora_dropout": 0.1, **kind.settings}
@@ -73,18 +75,17 @@ def make_runs(kind: Kind, folder: Path, home: Path, zygote) -> adapter_runs.Runs
     return adapter_runs.Runs(runner, {**flags, "lora_config": file, **kind.options})
 
 
+def rows(folder: Path, zygote: Zygote) -> Iterator[tuple[tuple[str, ...], adapter_runs.Outcome]]:
+    """(kind, model) and what came of it."""
+    for name, kind in KINDS.items():
+        if all(word in name for word in sys.argv[1:]):
+            yield (name, kind.model), adapter_runs.tried(make_runs(kind, folder, folder, zygote))
+
+
 def main() -> None:
-    parts = [field.name for field in dataclasses.fields(adapter_runs.Outcome)]
     print(f"transformers {transformers.__version__}, peft {peft.__version__}\n")
-    print("| kind | model |", " | ".join(parts), "|")
-    print("|" + "---|" * (2 + len(parts)))
     with tempfile.TemporaryDirectory() as folder, adapter_runs.zygote(Path(folder)) as zygote:
-        for name, kind in KINDS.items():
-            if all(word in name for word in sys.argv[1:]):
-                runs = make_runs(kind, Path(folder), Path(folder), zygote)
-                outcome = adapter_runs.tried(runs)
-                cells = [getattr(outcome, part) for part in parts]
-                print("|", name, "|", kind.model, "|", " | ".join(cells), "|", flush=True)
+        adapter_runs.print_table(("kind", "model"), rows(Path(folder), zygote))
 
 
 if __name__ == "__main__":

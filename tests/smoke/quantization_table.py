@@ -5,10 +5,11 @@ With the python of a stack that has bitsandbytes. Words choose rows.
 
 from __future__ import annotations
 
-import dataclasses
+import itertools
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import bitsandbytes
@@ -21,12 +22,12 @@ from tests.toy_chatglm import family
 
 KINDS = ("4bit", "8bit")
 NATIVE = ("llama", "qwen2", "glm4")
-# ChatGLMs by their own names: a toy's code has the habits of each.
+# Published code's toys, which have the habits of each: tests/toy_chatglm/family.py.
 PORTED = {
-    "ChatGLM-6B": "chatglm6b",
-    "ChatGLM2-6B": "chatglm2",
-    "ChatGLM3-6B": "chatglm3",
-    "GLM-4-9B": "glm4",
+    "ChatGLM-6B, ported": "chatglm6b",
+    "ChatGLM2-6B, ported": "chatglm2",
+    "ChatGLM3-6B, ported": "chatglm3",
+    "GLM-4-9B, ported": "glm4",
 }
 # What is multiplied in eight bits differs a little from what the same weights give in whole numbers.
 TOLERANCES = {"4bit": adapter_runs.TOLERANCE, "8bit": 5e-2}
@@ -54,20 +55,19 @@ def _ported(published: Path, dest: Path) -> Path:
     return dest if ran.returncode == 0 else published
 
 
+def rows(folder: Path, zygote: Zygote) -> Iterator[tuple[tuple[str, ...], adapter_runs.Outcome]]:
+    """(model, kind of weights) and what came of it."""
+    for model, kind in itertools.product((*NATIVE, *PORTED), KINDS):
+        if all(word in f"{model} {kind}" for word in sys.argv[1:]):
+            runs = make_runs(model, kind, folder, folder, zygote)
+            yield (model, kind), adapter_runs.tried(runs, TOLERANCES[kind])
+
+
 def main() -> None:
-    parts = [field.name for field in dataclasses.fields(adapter_runs.Outcome)]
     stack = (transformers, peft, bitsandbytes)
     print(", ".join(f"{module.__name__} {module.__version__}" for module in stack), "\n")
-    print("| model | weights |", " | ".join(parts), "|")
-    print("|" + "---|" * (2 + len(parts)))
     with tempfile.TemporaryDirectory() as folder, adapter_runs.zygote(Path(folder)) as zygote:
-        for model in (*NATIVE, *PORTED):
-            for kind in KINDS:
-                if all(word in (model, kind) for word in sys.argv[1:]):
-                    runs = make_runs(model, kind, Path(folder), Path(folder), zygote)
-                    outcome = adapter_runs.tried(runs, TOLERANCES[kind])
-                    cells = [getattr(outcome, part) for part in parts]
-                    print("|", model, "|", kind, "|", " | ".join(cells), "|", flush=True)
+        adapter_runs.print_table(("model", "weights"), rows(Path(folder), zygote))
 
 
 if __name__ == "__main__":

@@ -131,6 +131,10 @@ def load_base(source: Source, as_trained: bool = False):
         config = transformers.AutoConfig.from_pretrained(source.base, **options)
         mapped = getattr(config, "auto_map", None) or {}
         quantized = _quantized(source, config)
+        if not as_trained and payload.module("base_model")._quantization_name(config):
+            raise UserError(
+                f"{source.base} is quantised in its own files: name the model that it was made of with --base"
+            )
         dtype = _trained_dtype(source) if as_trained or quantized else "auto"
         own = "AutoModel" in mapped and "AutoModelForCausalLM" not in mapped
         cls = transformers.AutoModel if own else transformers.AutoModelForCausalLM

@@ -54,7 +54,7 @@ def test_another_quantisation_is_told(tmp_path):
     assert here["quantization"] is None
     (tmp_path / base_model.RUN_FILE).write_text('{"base_model": {"quantization": "4bit"}}')
     with pytest.raises(
-        UserError, match="was trained on --quantization 4bit, and this run has weights"
+        UserError, match="was trained on weights of 4bit, and this run has weights that"
     ):
         base_model._check_same_base(str(tmp_path), here)
 
