@@ -155,7 +155,7 @@ def test_a_folder_in_a_files_place(tmp_path: Path) -> None:
     assert (tmp_path / "script.py").read_bytes() == OLD["script.py"]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": 99}', '{"format": 1, "upstream": 3}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"format": true}', '{"format": 1, "upstream": 3}'])
 def test_a_lock_that_is_none(tmp_path: Path, text: str) -> None:
     assert outputs.read_lock(tmp_path, "script.py") is None
     (tmp_path / "script.lock.json").write_text(text)

@@ -20,6 +20,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] * (str(ROOT) not in sys.path)
 
+from benchmarks.wire import received
+from tools import git_variables
 from tools.errors import UserError
 from tools.upstream import cache
 from tools.upstream import fetch as upstream
@@ -149,27 +151,25 @@ def test_named_refs(made: Made, ref: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["v4.28.0", "v4.29.0"])  # neither is the tip of a branch
-def test_commits_full_and_short(made: Made, name: str) -> None:
+def test_commits(made: Made, name: str) -> None:
     sha = made.commits[name]
-    for ref in (sha[:7], sha, sha.upper(), sha[:12].upper()):
+    for ref in (sha, sha.upper()):
         assert fetch(made.url, ref).commit == sha
-    shutil.rmtree(cache.root())
-    assert fetch(str(made.path), sha[:12]).text == TEXT[name]
-    git_dir = str(made.path / ".git")
-    assert fetch(git_dir, sha[:9], refresh=True).text == TEXT[name]
+        assert fetch(str(made.path / ".git"), ref, refresh=True).text == TEXT[name]
+
+
+def test_a_short_commit_is_not_guessed(made: Made) -> None:
+    """Whether it is short for one commit or for two is for its repository to know, not a cache."""
+    sha = made.commits["v4.28.0"]
+    fetch(made.url, sha)
+    for repo in (made.url, str(made.path)):
+        assert "give all 40 digits" in refused(repo, sha[:12])
 
 
 def test_the_object_of_an_annotated_tag_peels(made: Made) -> None:
     tag = git(made.path, "rev-parse", "v4.29.0^{tag}")
     assert fetch(made.url, tag).commit == made.commits["v4.29.0"]
     assert fetch(made.url, tag).commit == made.commits["v4.29.0"]
-
-
-def test_short_commit_unknown_or_ambiguous(made: Made) -> None:
-    assert "no tag, branch or commit 0000000" in refused(made.url, "0000000")
-    for sha in ("a" * 39 + "b", "a" * 40):
-        cache.store(sha, PATH, b"x\n")
-    assert "more digits" in refused(made.url, "aaaaaaaa")
 
 
 def test_commit_unknown(made: Made) -> None:
@@ -188,8 +188,7 @@ def test_linked_work_tree_relative_path_and_home(
     tree = tmp_path / "linked tree"
     repo = copy(made, tmp_path / "copy.git")
     git(repo, "worktree", "add", "-q", "--detach", str(tree), "v4.28.0")
-    sha = made.commits["v4.28.0"]
-    assert fetch(str(tree), sha[:8]).commit == sha
+    assert fetch(str(tree), "v4.28.0").commit == made.commits["v4.28.0"]
     monkeypatch.chdir(tmp_path)
     assert fetch("linked tree", "v4.28.0").repo == str(tree)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -209,7 +208,7 @@ def test_run_from_a_git_hook(made: Made, tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setenv("GIT_CONFIG_KEY_0", "http.proxy")
     monkeypatch.setenv("GIT_CONFIG_VALUE_0", "http://127.0.0.1:9")
     assert fetch(made.url, "v4.28.0").text == TEXT["v4.28.0"]
-    assert fetch(str(made.path), made.commits["v4.29.0"][:8]).text == TEXT["v4.29.0"]
+    assert fetch(str(made.path), made.commits["v4.29.0"]).text == TEXT["v4.29.0"]
 
 
 # --- the cache
@@ -235,12 +234,11 @@ def test_warm_run_needs_neither_source_nor_git(made: Made, tmp_path: Path) -> No
     assert fetch(str(repo), "v4.29.0").text == TEXT["v4.29.0"]
     shutil.rmtree(repo)
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": ""}
-    for ref in ("v4.29.0", sha, sha[:7]):
+    for ref in ("v4.29.0", sha):
         run = subprocess.run(
             [sys.executable, "-c", WARM, str(repo), ref], env=env, capture_output=True, check=False
         )
         assert run.stderr == b"" and run.stdout == TEXT["v4.29.0"].encode()
-    assert fetch(str(repo), "v4.29.0", offline=True).commit == sha
 
 
 def test_warm_run_from_a_cache_that_cannot_be_written(made: Made) -> None:
@@ -430,7 +428,7 @@ def test_hostile_refs(
     monkeypatch.setenv("PATH", "")  # any git call would fail in another way
     assert "refused" in refused(made.url, ref)
     with pytest.raises(UserError, match="refused"):
-        upstream.measure_fetch(made.url, ref)
+        received(made.url, ref)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -452,7 +450,7 @@ def test_hostile_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repo
     monkeypatch.setenv("PATH", "")
     message = refused(repo, "v4.28.0")
     assert "refused" in message and "secret" not in message
-    for call in (upstream.release_tags, lambda r: upstream.measure_fetch(r, "main"), cached):
+    for call in (upstream.release_tags, lambda r: received(r, "main"), cached):
         with pytest.raises(UserError, match="refused"):
             call(repo)
     assert list(tmp_path.iterdir()) == []
@@ -496,23 +494,15 @@ def test_addresses(repo: str, shown: str, key: str) -> None:
 
 
 def test_unknown_ref_names_the_nearest_tags(made: Made) -> None:
-    assert refused(made.url, "v4.29.2").endswith(
-        ": v4.29.1, v4.49.0-Gemma-3, v4.29.0, v4.29.0rc1, v4.100.0"
-    )
-    assert "nearest tags: v4.28.0, v4.28.0.post1" in refused(made.url, "4.28.0")
+    assert "nearest tags: v4.29.1, " in refused(made.url, "v4.29.2")
+    assert "nearest tags: v4.28.0, " in refused(made.url, "4.28.0")
     assert "nearest tags: nested" in refused(made.url, "nestd")
     assert "no tag is like it" in refused(made.url, "qqqqqqqq")
 
 
-def test_nearest_tags_of_an_empty_repository(tmp_path: Path) -> None:
+def test_an_empty_repository_has_no_tag_at_all(tmp_path: Path) -> None:
     git(tmp_path, "init", "-q", "--bare", "empty")
-    assert "no tag is like it" in refused(str(tmp_path / "empty"), "v4.28.0")
-
-
-def test_nearest_is_by_version_across_majors() -> None:
-    tags = ["v4.1.0", "v4.56.0", "v5.0.0", "v5.1.0", "v4.55.0", "v4.57.0", "docs"]
-    near = git_fetch.nearest_tags("v4.99.0", tags)
-    assert near[:2] == ["v4.57.0", "v5.0.0"] and len(near) == 5 and "v4.1.0" not in near
+    assert "no tag at all" in refused(str(tmp_path / "empty"), "v4.28.0")
 
 
 @pytest.mark.parametrize(
@@ -591,7 +581,7 @@ def test_git_not_installed(made: Made, monkeypatch: pytest.MonkeyPatch, tmp_path
 def test_cache_not_writable(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "xdg").write_text("a file, where a folder should be")
     message = refused(made.url, "v4.28.0")
-    assert "cannot write the cache" in message and "XDG_CACHE_HOME" in message
+    assert "cannot write " in message and "XDG_CACHE_HOME" in message
     if os.geteuid():
         (tmp_path / "xdg").unlink()
         (tmp_path / "xdg").mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
@@ -601,23 +591,13 @@ def test_cache_not_writable(made: Made, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_owned_by_somebody_else(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git_variables, "KEPT", (*git_variables.KEPT, "GIT_TEST_"))
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     for repo in (made.url, str(made.path)):
         message = refused(repo, "v4.28.0")
         if "another user owns" not in message:
             pytest.skip("this git does not check who owns what it fetches from")
         assert f"safe.directory {made.path}" in message
-        assert "another user owns" in refused(repo, made.commits["v4.28.0"][:8])
-
-
-def test_sha256(tmp_path: Path) -> None:
-    git(tmp_path, "init", "-q", "--object-format=sha256", "new")
-    commit(tmp_path / "new", "x\n")
-    git(tmp_path / "new", "tag", "v4.28.0")
-    repo = str(tmp_path / "new")
-    assert "sha256" in refused(repo, "v4.28.0")
-    with pytest.raises(UserError, match="sha256"):
-        upstream.release_tags(repo)
 
 
 def test_partial_clone_without_the_file(made: Made, tmp_path: Path) -> None:
@@ -629,18 +609,6 @@ def test_partial_clone_without_the_file(made: Made, tmp_path: Path) -> None:
     message = refused(str(tmp_path / "partial"), "v4.28.0")
     assert "does not give" in message and "TRANSFORMERS_REPO=" in message
     assert cached() == []
-
-
-def test_offline(made: Made) -> None:
-    remote = "https://user:s3cret@example.invalid/o/r"
-    message = refused(remote, "v4.28.0", offline=True)
-    assert "not in the cache" in message and "s3cret" not in message
-    assert fetch(str(made.path), "main", offline=True).text == TEXT["main"]  # no network there
-    sha = made.commits["main"]
-    key = upstream.address(remote).key
-    cache.store_ref(key, key, "main", "branch", sha)
-    assert f"it was {sha} when last asked" in refused(remote, "main", offline=True)
-    assert fetch(remote, sha, offline=True).repo == "https://example.invalid/o/r"
 
 
 @pytest.mark.parametrize(
@@ -687,13 +655,12 @@ def test_server_of_the_first_protocol(made: Made, tmp_path: Path) -> None:
     url = f"ssh://git:s3cret@example.invalid{repo}"
     got = fetch(url, "v4.29.0")
     assert got.text == TEXT["v4.29.0"] and got.repo == f"ssh://git@example.invalid{repo}"
-    full, short = made.commits["v4.28.0"], made.commits["v4.28.0"][:9]
+    full = made.commits["v4.28.0"]
     git(
         repo, "tag", "-d", "v4.28.0", "v4.9.0", "v4.28.0.post1", "v4.29.0rc1", "v4.100.0", "v10.0.0"
     )
     message = refused(url, full)
     assert "unadvertised object" in message and "check the ref" in message
-    assert "all 40 digits" in refused(f"git@example.invalid:{repo}", short)
     # The filter is granted, wanting a tree is not: everything comes, then.
     git(repo, "config", "uploadpack.allowFilter", "true")
     git(repo, "gc", "-q")
@@ -718,7 +685,7 @@ def test_filters_fall_back(made: Made, tmp_path: Path, setting: str) -> None:
     git(repo, "config", setting, "false")
     assert fetch(str(repo), "v4.28.0").text == TEXT["v4.28.0"]
     few = setting == "uploadpackfilter.tree.allow"  # blob:none, still: none of the 600 kB
-    assert (upstream.measure_fetch(str(repo), "v4.28.0") < 50_000) == few
+    assert (received(str(repo), "v4.28.0") < 50_000) == few
 
 
 class Backend(http.server.BaseHTTPRequestHandler):
@@ -787,7 +754,7 @@ def test_http_with_credentials(made: Made, served: str, caplog: pytest.LogCaptur
     got = fetch(url, "v4.29.0")
     assert (got.repo, got.text) == (shown, TEXT["v4.29.0"])
     assert fetch(url, made.commits["v4.28.0"]).text == TEXT["v4.28.0"]
-    assert 0 < upstream.measure_fetch(url, "v4.28.0") < 50_000
+    assert 0 < received(url, "v4.28.0") < 50_000
     assert upstream.release_tags(url)[0] == "v4.28.0"
     # The cache knows it with other credentials, or none, and keeps neither.
     assert fetch(shown, "v4.29.0") == got == fetch(f"http://other:pw@{served}", "v4.29.0")
@@ -828,8 +795,8 @@ def test_release_tags(made: Made) -> None:
 
 
 def test_measure_fetch(made: Made) -> None:
-    size = upstream.measure_fetch(made.url, "v4.28.0")
+    size = received(made.url, "v4.28.0")
     assert len(TEXT["v4.28.0"]) < size < 50_000  # not the 600 kB beside it
     assert not Path(cache.root()).exists()
     with pytest.raises(UserError, match="no file"):
-        upstream.measure_fetch(made.url, "v4.10.0")
+        received(made.url, "v4.10.0")
