@@ -13,9 +13,13 @@ from types import SimpleNamespace
 
 from .refusal import Refusal
 
-TOKENS = 200_000
+TOKENS = 100_000
 DEPTH = 100
 CASE_BRACKETS = 12  # for each more in a pattern, libcst takes twice the time
+_FLAT = {
+    ast.BoolOp: "values",
+    **dict.fromkeys((ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp), "generators"),
+}
 PATIENCE = 20  # seconds, for a text that is refused anyway
 
 
@@ -29,9 +33,12 @@ def too_deep(line: int | None = None) -> Refusal:
     return Refusal(f"upstream's file is nested too deep{f' (line {line})' if line else ''}")
 
 
-def of_patterns(script) -> None:
-    """Refusal for a case whose pattern, with the brackets around it, would keep libcst busy."""
+def of_tree(script) -> None:
+    """Refusal for what is flat in Python's tree and deep, or long to find, in libcst's."""
     for node in script.nodes:
+        row = getattr(node, _FLAT.get(type(node), ""), ())
+        if len(row) > DEPTH or (isinstance(node, ast.alias) and node.name.count(".") > DEPTH):
+            raise too_deep(node.lineno)
         before = node.subject if isinstance(node, ast.Match) else None
         for case in node.cases if before else ():
             first = case.body[0]

@@ -35,15 +35,16 @@ class Reading:
         try:
             self.tree = ast.parse(text)
         except (SyntaxError, ValueError) as error:
-            raise _not_python(text, getattr(error, "lineno", None)) from None
+            raise _not_python(text, error) from None
         except (RecursionError, MemoryError):
             raise bounds.too_deep() from None
         self.body = [s for s in self.tree.body if getattr(s, "name", None) not in grafted]
         below = [walk(s) for s in self.body]
         self.nodes = [n for found in below for n in found]
         self._parents = {id(c): n for n in self.nodes for c in ast.iter_child_nodes(n)}
-        for found in below:  # the last found is the deepest
-            if sum(1 for _ in self.around(found[-1])) > bounds.DEPTH:
+        for found in below:  # the last found is the deepest; contexts and operators are shared
+            last = next(n for n in reversed(found) if hasattr(n, "lineno"))
+            if sum(1 for _ in self.around(last)) > bounds.DEPTH:
                 raise bounds.too_deep(found[0].lineno)
         self.calls = sorted((n for n in self.nodes if isinstance(n, ast.Call)), key=position)
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
@@ -255,7 +256,10 @@ class Reading:
         return node
 
 
-def _not_python(text: str, line: int | None) -> Refusal:
+def _not_python(text: str, error: SyntaxError | ValueError) -> Refusal:
+    line = getattr(error, "lineno", None)
+    if "too many" in str(error) or "nested too" in str(error):  # parentheses, indents, f-strings
+        return bounds.too_deep(line)
     python = ".".join(platform.python_version_tuple()[:2])
     where = f" (line {line})" if line else ""
     if "\0" not in text and bounds.is_newer_python(text):

@@ -226,8 +226,8 @@ def resolve(session: Session, at: Address, ref: str) -> tuple[str, str, str]:
     tags = session.tags()
     if not tags:
         raise UserError(
-            f"{at.shown} has no tag or branch {ref}, and no tag at all: is it a repository of "
-            "transformers? Check TRANSFORMERS_REPO"
+            f"{at.shown} has no tag or branch {ref}, nor any tag at all, as where something else than "
+            "a git repository answers: check TRANSFORMERS_REPO"
         )
     import difflib
 
