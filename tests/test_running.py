@@ -50,7 +50,8 @@ sys.exit(running.run(main))
 
 def shell(line: str, **more: str) -> subprocess.CompletedProcess[str]:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PY": sys.executable, "SPEAKER": SPEAKER, **more}
-    return subprocess.run(["bash", "-c", line], env=env, capture_output=True, text=True, cwd=ROOT)
+    options = {"capture_output": True, "text": True, "errors": "replace", "cwd": ROOT}
+    return subprocess.run(["bash", "-c", line], env=env, **options)
 
 
 @pytest.mark.parametrize("many", [1, 10_000])  # what a buffer holds, and what it does not
@@ -78,8 +79,10 @@ def test_an_error_that_cannot_be_told_is_an_error(where: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "ascii:strict", "cp437"])
-def test_a_terminal_of_another_encoding(encoding: str) -> None:
-    ran = shell('"$PY" -c "$SPEAKER" 1 fail', PYTHONIOENCODING=encoding, PYTHONUTF8="0", LC_ALL="C")
+def test_a_terminal_of_another_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "speaker.py").write_text(SPEAKER, encoding="utf-8")
+    known = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "LC_ALL": "C"}
+    ran = shell(f'"$PY" {tmp_path}/speaker.py 1 fail', **known)
     assert ran.returncode == 1 and "Traceback" not in ran.stderr
     assert ran.stdout and re.fullmatch("error: gr.*er\n", ran.stderr)
 

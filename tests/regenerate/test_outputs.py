@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import os
 import signal
 import subprocess
@@ -27,12 +29,14 @@ NEW = {
     "script.review.md": b"new\n",
 }
 
-# Writes NEW into argv[1], and kills itself at the argv[2]-th call that changes the disk.
+# Writes NEW into argv[1], and sends itself the signal argv[4] at the argv[2]-th call that changes
+# the disk.
 KILLED = """
 import os, signal, sys, shutil
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
 from tests.regenerate.test_outputs import NEW
+from tools import running
 from tools.regenerate import outputs
 
 left = int(sys.argv[2])
@@ -42,15 +46,20 @@ def counted(call):
         global left
         left -= 1
         if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), int(sys.argv[4]))
         return call(*args, **kwargs)
     return wrapper
 
 for name in ("mkdir", "rename", "replace", "rmdir", "fsync", "unlink", "open"):
     setattr(os, name, counted(getattr(os, name)))
-with outputs.held(Path(sys.argv[1])):
-    outputs.write(Path(sys.argv[1]), NEW)
-print("done")
+
+def main():
+    with outputs.held(Path(sys.argv[1])):
+        outputs.write(Path(sys.argv[1]), NEW)
+    print("done")
+    return 0
+
+sys.exit(running.run(main))
 """
 
 
@@ -85,7 +94,7 @@ def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new(tmp_path: Path) -> N
     for moment in range(1, 100):
         out = tmp_path / str(moment)
         put(out, OLD)
-        ran = run(KILLED, out, moment, ROOT)
+        ran = run(KILLED, out, moment, ROOT, int(signal.SIGKILL))
         if ran.returncode == 0:
             break
         assert ran.returncode == -signal.SIGKILL, ran.stderr
@@ -98,6 +107,23 @@ def test_a_kill_at_any_moment_leaves_the_old_set_or_the_new(tmp_path: Path) -> N
     assert seen(out) == NEW
     assert moments["old"] > 5
     assert moments["new"] > 2
+
+
+def test_a_signal_at_any_moment_leaves_the_old_set_or_the_new(tmp_path: Path) -> None:
+    """By itself, without a next command to finish what was begun."""
+    ended = set()
+    for moment in range(1, 100):
+        out = tmp_path / str(moment)
+        put(out, OLD)
+        ran = run(KILLED, out, moment, ROOT, int(signal.SIGTERM))
+        assert seen(out) in (OLD, NEW)
+        assert not list(out.glob(".pending*"))
+        if ran.returncode == 0:
+            break
+        assert ran.returncode == 128 + signal.SIGTERM, ran.stderr
+        assert ran.stderr.startswith("interrupted: outputs are whole")
+        ended.add(seen(out) == NEW)
+    assert ended == {True, False}
 
 
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
@@ -194,7 +220,8 @@ FIELDS = [
     *(["patches", 0], ["patches", 0, "name"], ["patches", 0, "sha256"]),
     *(["output", "file"], ["output", "sha256"]),
 ]
-WRONG = (3, 1.5, None, True, "", "\x1b[31m", "two\nlines", [], [3], [[]], {}, {"a": {}}, "g" * 40)
+FREE = ("series", "repo", "ref", "path", "name", "file")  # any text of one line
+WRONG = (0, 1.5, None, True, "\x1b[31m", "two\nlines", [3], [[]], [None], {}, {"a": {}}, "g" * 40)
 
 
 @pytest.mark.parametrize("where", FIELDS, ids=lambda where: ".".join(map(str, where)))
@@ -202,29 +229,20 @@ def test_every_field_of_a_lock_is_checked(tmp_path: Path, where: list) -> None:
     file = tmp_path / "script.lock.json"
     file.write_text(json.dumps(LOCK))
     assert outputs.read_lock(tmp_path, "script.py") == LOCK
-    text, empty = "g" * 40, ([], where == ["patches"])
-    for value in WRONG:
+    *above, last = where
+    for value in WRONG[: -1 if last in FREE else None]:
         lock = json.loads(json.dumps(LOCK))
-        holder = lock
-        for key in where[:-1]:
-            holder = holder[key]
-        if (value == text and type(holder[where[-1]]) is str and where[-1] in FREE) or (
-            (value, True) == empty or (value == "" and where[-1] == "commit")
-        ):
-            continue  # a good one
-        holder[where[-1]] = value
+        holder = functools.reduce(operator.getitem, above, lock)
+        holder[last] = value
         file.write_text(json.dumps(lock))
         with pytest.raises(UserError, match="restore it, or remove it") as caught:
             outputs.read_lock(tmp_path, "script.py")
         assert str(caught.value).isprintable()
-        if len(where) < 3 and isinstance(where[-1], str):
-            del holder[where[-1]]
-            file.write_text(json.dumps(lock))
-            with pytest.raises(UserError, match="restore it, or remove it"):
-                outputs.read_lock(tmp_path, "script.py")
-
-
-FREE = ("series", "repo", "ref", "path", "name", "file")  # any printable text
+    if isinstance(holder, dict):
+        del holder[last]
+        file.write_text(json.dumps(lock))
+        with pytest.raises(UserError, match="restore it, or remove it"):
+            outputs.read_lock(tmp_path, "script.py")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import http.server
 import os
 import shutil
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] * (str(ROOT) not in sys.path)
 
 from benchmarks.wire import received
-from tools import git_variables
+from tools import git_variables, regular
 from tools.errors import UserError
 from tools.upstream import cache
 from tools.upstream import fetch as upstream
@@ -766,6 +767,158 @@ def test_http_with_credentials(made: Made, served: str, caplog: pytest.LogCaptur
     assert "Authentication failed" in messages[1]
     for word in ("s3cret", "wr0ng"):
         assert word not in "".join(messages) and word not in caplog.text
+
+
+HTML = b"<!DOCTYPE html>\n<html><body>Please log in.</body></html>\n"
+SMART = "application/x-git-upload-pack-advertisement"
+ANSWERS = {  # status, headers, body; and what is to be said of it
+    "html": ((200, {"Content-Type": "text/html"}, HTML), "is this a git repository"),
+    "one line": ((200, {"Content-Type": "text/html"}, b"<html></html>"), "nor any tag at all"),
+    "nothing": ((200, {}, b""), "nor any tag at all"),
+    "posing": ((200, {"Content-Type": SMART}, HTML), "protocol error"),
+    "half": (
+        (200, {"Content-Type": SMART, "Content-Length": "999"}, b"001e# serv"),
+        "cannot reach",
+    ),
+    "forbidden": ((403, {}, HTML), "403"),
+    "missing": ((404, {}, HTML), "not found"),
+    "broken": ((500, {}, HTML), "500"),
+    "in a circle": ((302, {"Location": "/x"}, b""), "redirects"),
+    "to a program": ((302, {"Location": "ext::sh -c touch% pwned"}, b""), "cannot reach"),
+    "to this disk": ((302, {"Location": "file:///etc/passwd"}, b""), "cannot reach"),
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_what_answers_is_no_git(kind: str) -> None:
+    (status, headers, body), said = ANSWERS[kind]
+
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        assert said in refused(f"http://127.0.0.1:{server.server_address[1]}/x", "v4.28.0")
+        server.shutdown()
+    assert cached() == []
+
+
+WAITING = """
+import sys
+from tools.upstream import fetch
+try:
+    fetch.fetch(sys.argv[1], "v4.28.0")
+except fetch.UserError as error:
+    print(error)
+"""
+
+
+def test_a_silent_server_shows_how_long_it_is_waited_for() -> None:
+    """On a terminal, that is: a pseudo-terminal here."""
+    ours, theirs = os.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "RUN_CLM_LORA_TIMEOUT": "1.5", "TERM": "xterm"}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/r"
+        command = [sys.executable, "-c", WAITING, url]
+        run = subprocess.Popen(
+            command, env={**env, "COLUMNS": "100"}, stdout=subprocess.PIPE, stderr=theirs, text=True
+        )
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # the end of a pseudo-terminal
+            while more := os.read(ours, 1000):
+                shown += more
+        assert "no answer after" in run.communicate()[0]
+        os.close(ours)
+        assert f"asking {url} for v4.28.0".encode() in shown and b"0:00:01" in shown
+        ran = subprocess.run(command, env=env, capture_output=True, text=True)
+        assert ran.stderr == ""
+
+
+# --- the disk, the home folder, git's own settings
+
+
+def test_a_disk_without_room(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whatever git fails at: not all of its programs say why."""
+    script = f"""
+        mount -t tmpfs -o size=$1k none {tmp_path} && export XDG_CACHE_HOME={tmp_path} &&
+        [ "$1" != 64 ] || cat /dev/zero >{tmp_path}/filler 2>/dev/null
+        exec {sys.executable} -c '{WAITING}' {made.url}"""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
+    for size in ("16", "40", "64"):
+        ran = subprocess.run([*command, size], env=env, capture_output=True, text=True)
+        if "mount" in ran.stderr or "unshare" in ran.stderr:
+            pytest.skip("no file system of one's own here")
+        assert ran.stdout.startswith(("no room", "cannot write")) and "XDG_CACHE_HOME" in ran.stdout
+        assert ran.stderr == ""
+    # The same where nobody may mount: no room is what is left after a limit of no bytes.
+    monkeypatch.setattr(git_fetch, "FEW_BYTES", 1 << 62)
+    assert "no room" in refused(str(made.path / "big0"), "v4.28.0")
+
+
+def test_no_home_folder(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.chdir(tmp_path)
+
+    def nobody(_: int) -> None:
+        raise KeyError("getpwuid(): uid not found")
+
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    for home in (None, "", "relative"):
+        monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+        assert "set XDG_CACHE_HOME" in refused(made.url, "v4.28.0")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "text", ["[core\nx", "[core]\n\tbare = perhaps\n", "\0", "[http]\nproxy"], ids=repr
+)
+def test_settings_that_git_cannot_read(made: Made, tmp_path: Path, text: str) -> None:
+    (tmp_path / ".gitconfig").write_text(text)
+    env = {k: v for k, v in os.environ.items() if k != "GIT_CONFIG_GLOBAL"}
+    env |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-c", WAITING, made.url], env=env, capture_output=True, text=True
+    )
+    assert ran.stderr == ""
+    assert "git cannot read its settings (" in ran.stdout or text == "[http]\nproxy", ran.stdout
+
+
+@pytest.mark.parametrize("folder", ["files", "refs"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "loop", "folder"])
+def test_what_is_no_file_in_the_cache_is_not_read(made: Made, folder: str, kind: str) -> None:
+    good = fetch(made.url, "v4.28.0")
+    (entry,) = entries(folder)
+    entry.unlink()
+    if kind == "fifo":
+        os.mkfifo(entry)
+    elif kind == "folder":
+        entry.mkdir()
+    else:
+        entry.symlink_to({"device": "/dev/zero", "loop": entry.name}[kind])
+    if kind == "folder":
+        assert f"cannot write {entry}" in refused(made.url, "v4.28.0")
+    else:
+        assert fetch(made.url, "v4.28.0") == good
+
+
+def test_a_file_too_large(made: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fetch(made.url, "v4.28.0")
+    monkeypatch.setattr(regular, "LIMIT", 10)
+    assert "is larger than" in refused(made.url, "main")
+    assert "is larger than" in refused(made.url, "v4.28.0")  # in the cache
+    (tmp_path / "mine.py").write_text("x" * 11)
+    with pytest.raises(UserError, match="is larger than"):
+        upstream.from_file(tmp_path / "mine.py")
 
 
 # --- the rest
