@@ -769,6 +769,31 @@ def test_http_with_credentials(made: Made, served: str, caplog: pytest.LogCaptur
         assert word not in "".join(messages) and word not in caplog.text
 
 
+HELPER = "!f() { echo username=user; echo password=s3cret; }; f"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        git_variables.numbered([("credential.helper", HELPER)]),
+        {"GIT_CONFIG_PARAMETERS": f"'credential.helper'='{HELPER}'"},
+        {"GIT_ASKPASS": "askpass"},
+    ],
+    ids=["counted", "parameters", "askpass"],
+)
+def test_credentials_from_elsewhere(
+    made: Made, served: str, given: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "askpass"
+    script.write_text('#!/bin/sh\ncase "$1" in User*) echo user;; *) echo s3cret;; esac\n')
+    script.chmod(0o755)
+    for name in ("GIT_CONFIG_COUNT", "GIT_CONFIG_KEY_0", "GIT_CONFIG_VALUE_0"):
+        monkeypatch.setenv(name, "")  # so that what is set below is taken back
+    for name, value in given.items():
+        monkeypatch.setenv(name, str(script) if name == "GIT_ASKPASS" else value)
+    assert fetch(f"http://{served}", "main").text == TEXT["main"]
+
+
 HTML = b"<!DOCTYPE html>\n<html><body>Please log in.</body></html>\n"
 SMART = "application/x-git-upload-pack-advertisement"
 ANSWERS = {  # status, headers, body; and what is to be said of it

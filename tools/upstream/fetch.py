@@ -287,19 +287,18 @@ def cached(repo: str | None = None) -> list[Upstream]:
     ref and repo "". UserError when `repo` is no address.
     """
     key = address(repo).key if repo is not None else None
-    found: list[Upstream] = []
     held: dict[str, list[tuple[str, bytes]]] = {}
     for commit, path, data in cache.entries():
         held.setdefault(commit, []).append((path, data))
-    named = set()
-    for record in cache.refs():
-        named.add(record["commit"])
-        if key is None or address(record["repo"]).key == key:
-            for path, data in held.get(record["commit"], ()):
-                found.append(_upstream(record["repo"], record["ref"], record["commit"], path, data))
+    names = [r for r in cache.refs() if key is None or address(r["repo"]).key == key]
     if key is None:
-        for commit in held.keys() - named:
-            found += [_upstream("", commit, commit, path, data) for path, data in held[commit]]
+        unnamed = held.keys() - {r["commit"] for r in names}
+        names += [{"repo": "", "ref": commit, "commit": commit} for commit in unnamed]
+    found = [
+        _upstream(r["repo"], r["ref"], r["commit"], path, data)
+        for r in names
+        for path, data in held.get(r["commit"], ())
+    ]
 
     def order(item: Upstream) -> tuple[str, list[tuple[int, str]], str]:
         parts = re.split(r"(\d+)", item.ref)
