@@ -32,7 +32,7 @@ class Kills:
         self.here = Checkout(folder)
         self.here.build()
         self.here.env["PYTHONDONTWRITEBYTECODE"] = "1"
-        self.base = self.here.lock(REFS[0], "chatglm", "second")
+        self.base = self.here.lock(REFS[0], "second")
         self.commands = {
             "regenerate": ["regenerate", "--series", "second", "--ref", REFS[1]],
             "check": ["check", "--series", "second"],

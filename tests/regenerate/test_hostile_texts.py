@@ -134,9 +134,14 @@ SPELLED = {
 }
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return made(TEXT, tmp_path_factory.mktemp("plain")).text
+
+
 @pytest.mark.parametrize("how", SPELLED)
-def test_spellings_stay(tmp_path: Path, how: str) -> None:
-    plain, text = made(TEXT, tmp_path).text, made(SPELLED[how], tmp_path).text
+def test_spellings_stay(tmp_path: Path, plain: str, how: str) -> None:
+    text = made(SPELLED[how], tmp_path).text
     compile(text.encode(), "script", "exec")
     assert text.startswith("\ufeff") == (how == "byte order mark")
     if end := {"CRLF": "\r\n", "CR": "\r"}.get(how):
