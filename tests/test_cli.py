@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.miniature import build_repo
+from tools.upstream import cache
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPT, LOCK, SHEET = "run_clm_lora.py", "run_clm_lora.lock.json", "run_clm_lora.review.md"
@@ -149,6 +151,68 @@ def test_a_file_of_ones_own(tool, tmp_path: Path, upstream: str) -> None:
     tool("check", "--upstream-file", str(mine), repo=None)
     told = tool("regenerate", "--upstream-file", str(tool.out / SCRIPT), repo=None, code=1)
     assert "made by these patches already" in told
+
+
+@pytest.mark.parametrize(
+    "name", ["my own.py", "we\"ird's.py", "-dash.py", "$(touch x)`y`.py", "#.py"]
+)
+def test_the_header_says_how_a_file_is_taken_again(
+    tool, tmp_path: Path, upstream: str, name: str
+) -> None:
+    mine = tmp_path / name
+    mine.write_text(git(upstream, "show", f"v4.28.0:{PATH}", env=tool.env) + "\n")
+    tool("regenerate", f"--upstream-file={mine}", repo=None)
+    (line,) = re.findall(r"# Rebuild: (make .*)", (tool.out / SCRIPT).read_text())
+    assert shlex.split(line) == ["make", "regenerate", f"UPSTREAM_FILE={name}", "SERIES=chatglm"]
+
+
+def test_a_file_name_of_two_lines_is_refused(tool, tmp_path: Path) -> None:
+    (tmp_path / "a\nimport b.py").write_text("x = 1\n")
+    told = tool(
+        "regenerate", "--upstream-file", str(tmp_path / "a\nimport b.py"), repo=None, code=1
+    )
+    assert "control characters" in told
+
+
+def forge(tool) -> None:
+    """Alter every file of the cache, and its header with it."""
+    for entry in (tool.out.parent / "cache" / "run-clm-lora" / "files").iterdir():
+        head, _, body = entry.read_bytes().partition(b"\n")
+        body = body.replace(b"import math\n", b"import math  # mine\n", 1)
+        header = {**json.loads(head), "blob": cache.blob_id(body)}
+        entry.write_bytes(json.dumps(header, sort_keys=True).encode() + b"\n" + body)
+        assert b"# mine" in body
+
+
+def test_the_lock_pins_upstreams_text_whatever_the_cache_says(tool, tmp_path: Path) -> None:
+    repo = build_repo(tmp_path / "mine").as_uri()
+    tool("regenerate", "--ref", "v4.28.0", repo=repo)
+    before = content(tool.out)
+    forge(tool)
+    assert "up to date" in tool("check", repo=repo)  # fetched again
+    forge(tool)
+    for ref in (
+        [],
+        ["--ref", "v4.28.0"],
+        ["--ref", json.loads(before[LOCK])["upstream"]["commit"]],
+    ):
+        tool("regenerate", *ref, repo=repo)
+        forge(tool)
+    assert "# mine" not in tool("diff", repo=repo)
+    (tmp_path / "mine").rename(tmp_path / "away")
+    forge(tool)
+    assert "is not a git repository" in tool("check", repo=repo, code=1)
+    assert "# mine" not in (tool.out / SCRIPT).read_text()
+
+
+def test_a_lock_that_pins_another_text(tool, upstream: str) -> None:
+    tool("regenerate", "--ref", "v4.28.0")
+    for field, size in (("blob", 40), ("sha256", 64)):
+        lock = json.loads((tool.out / LOCK).read_text())
+        lock["upstream"][field] = "0" * size
+        (tool.out / LOCK).write_text(json.dumps(lock))
+        assert "one of them was altered" in tool("check", code=1)
+        assert "one of them was altered" in tool("regenerate", code=1)
 
 
 def test_crlf_stays(tool, tmp_path: Path, upstream: str) -> None:

@@ -8,6 +8,7 @@ import gc
 import sys
 from pathlib import Path
 
+from tools import running
 from tools.errors import UserError
 
 FIRST_REF = "v4.28.0"
@@ -101,23 +102,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    from codemods.engine.refusal import Refusal
-
     args = _parser().parse_args(argv)
     gc.disable()  # trees have no cycles: looking for some costs a tenth
-    try:
-        return args.run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except Refusal as error:
-        for refusal in (error, *error.also):
-            print(f"error: {refusal}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("interrupted: outputs are as they were", file=sys.stderr)
-        return 130
-    except BrokenPipeError:  # the reader of a diff has seen enough
-        sys.stdout = None
-    return 1
+    return running.told(lambda: args.run(args))
 
 
 def regenerate(args: argparse.Namespace) -> int:
@@ -304,9 +291,10 @@ def _fetch(args: argparse.Namespace, lock: dict | None):
 
     if args.upstream_file:
         return upstream.from_file(args.upstream_file)
-    locked = lock["upstream"] if lock and lock["upstream"]["commit"] else {"ref": FIRST_REF}
+    pin = lock["upstream"] if lock and lock["upstream"]["commit"] else None
+    ref = args.ref or (pin["ref"] if pin else FIRST_REF)
     repo = args.repo or upstream.DEFAULT_REPO
-    return upstream.fetch(repo, args.ref or locked["ref"], refresh=args.refresh)
+    return upstream.fetch(repo, ref, refresh=args.refresh, pin=pin)
 
 
 def _locked(args: argparse.Namespace, lock: dict):
@@ -319,7 +307,7 @@ def _locked(args: argparse.Namespace, lock: dict):
             raise UserError("the lock was made from a file of its own: set UPSTREAM_FILE to it")
         return upstream.from_file(args.upstream_file)
     repo = args.repo or (locked["repo"] if "://" in locked["repo"] else upstream.DEFAULT_REPO)
-    found = upstream.fetch(repo, locked["commit"])
+    found = upstream.fetch(repo, locked["commit"], pin=locked)
     return dataclasses.replace(found, repo=locked["repo"], ref=locked["ref"])
 
 
@@ -335,4 +323,4 @@ def _show_diff(lines) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(running.run(main))

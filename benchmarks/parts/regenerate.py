@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks import wire
 from benchmarks.bench import Bench
 from benchmarks.report import Bar, Part, Table, median, ratio, times
 from tools.follow import sweep
@@ -67,7 +68,7 @@ def run(bench: Bench) -> dict:
         repo = bench.repo or _miniature(Path(folder, "upstream"))
         where = "genuine upstream" if bench.repo else "the miniature upstream: no TRANSFORMERS_REPO"
         bench.say(f"regenerating {REF} of {where}, {ROUNDS} rounds of each rival")
-        received = upstream.measure_fetch(repo, REF)
+        received = wire.received(repo, REF)
         parse, ours, factor = warm_regenerate(repo, REF, ROUNDS)
         refs = bench.refs or upstream.release_tags(repo)
         for ref in refs:  # a sweep is measured warm

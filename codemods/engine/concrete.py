@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 import libcst as cst
 
+from . import bounds
 from .refusal import Refusal
 from .script import Script
 
@@ -78,12 +79,16 @@ class Concrete:
 
     def __init__(self, script: Script):
         self.script = script
+        bounds.of_tree(script)
         try:
             self.module = cst.parse_module(script.text)
         except cst.ParserSyntaxError as error:
             raise Refusal(
-                f"upstream's file is not Python that libcst parses (line {error.raw_line})"
+                f"upstream's file is not Python that libcst parses (line {error.raw_line})",
+                hint="Either it is nested too deep, or a newer libcst knows it",
             ) from None
+        if script.text.endswith("\r"):  # the one line end that libcst does not see at the end
+            self.module = self.module.with_changes(has_trailing_newline=True)
         self._parents: dict[int, cst.CSTNode] = {}
         self._nodes = self._index()
         self._of = self._match()

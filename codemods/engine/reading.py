@@ -7,6 +7,7 @@ import platform
 from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 
+from . import bounds
 from .nodes import (
     DEFINITIONS,
     SCOPES,
@@ -30,17 +31,21 @@ class Reading:
     """
 
     def __init__(self, text: str, grafted: Container[str] = ()):
-        self.text = text
+        self.text = text = text.removeprefix("\ufeff")  # says that it is UTF-8, and no more
         try:
             self.tree = ast.parse(text)
         except (SyntaxError, ValueError) as error:
-            where = f" (line {error.lineno})" if getattr(error, "lineno", None) else ""
-            python = ".".join(platform.python_version_tuple()[:2])
-            hint = f"This is Python {python}: if it is newer Python, run the tool with that"
-            raise Refusal(f"upstream's file is not Python{where}", hint=hint) from None
+            raise _not_python(text, error) from None
+        except (RecursionError, MemoryError):
+            raise bounds.too_deep() from None
         self.body = [s for s in self.tree.body if getattr(s, "name", None) not in grafted]
-        self.nodes = [n for s in self.body for n in walk(s)]
+        below = [walk(s) for s in self.body]
+        self.nodes = [n for found in below for n in found]
         self._parents = {id(c): n for n in self.nodes for c in ast.iter_child_nodes(n)}
+        for found in below:  # the last found is the deepest; contexts and operators are shared
+            last = next(n for n in reversed(found) if hasattr(n, "lineno"))
+            if sum(1 for _ in self.around(last)) > bounds.DEPTH:
+                raise bounds.too_deep(found[0].lineno)
         self.calls = sorted((n for n in self.nodes if isinstance(n, ast.Call)), key=position)
         self.classes = {n.name: n for n in self.tree.body if isinstance(n, ast.ClassDef)}
         self.functions = {n.name: n for n in self.body if isinstance(n, ast.FunctionDef)}
@@ -70,14 +75,14 @@ class Reading:
 
     @cached_property
     def _text_lines(self) -> list[bytes]:
-        return self.text.encode().split(b"\n")
+        return self.text.encode().splitlines(keepends=True)
 
     def code(self, node: ast.AST) -> str:
         """The text of a node, as it stands there."""
         lines = self._text_lines[node.lineno - 1 : node.end_lineno]
         lines[-1] = lines[-1][: node.end_col_offset]
         lines[0] = lines[0][node.col_offset :]
-        return b"\n".join(lines).decode()
+        return b"".join(lines).decode()
 
     # -- the tree ------------------------------------------------------------------------------
 
@@ -249,3 +254,16 @@ class Reading:
                 where = f"{scope.name}()" if scope else "the module"
                 raise self.refuse(f"this to stand in {where} itself, not in a definition", [node])
         return node
+
+
+def _not_python(text: str, error: SyntaxError | ValueError) -> Refusal:
+    line = getattr(error, "lineno", None)
+    if "too many" in str(error) or "nested too" in str(error):  # parentheses, indents, f-strings
+        return bounds.too_deep(line)
+    python = ".".join(platform.python_version_tuple()[:2])
+    where = f" (line {line})" if line else ""
+    if "\0" not in text and bounds.is_newer_python(text):
+        newer = f"upstream's file is of a newer Python than this one, {python}{where}"
+        return Refusal(newer, hint="Run the tool with that, or give another ref")
+    hint = f"This is Python {python}: if it is newer Python, run the tool with that"
+    return Refusal(f"upstream's file is not Python{where}", hint=hint)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -171,6 +176,72 @@ def test_a_commit_that_git_refuses_is_taken_back(here: Checkout) -> None:
     before = here.state()
     bump(here, code=1)
     assert here.state() == before
+
+
+def slow_hook(here: Checkout) -> Path:
+    """A hook that says that it runs, and does not end."""
+    hook = here.root / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\n: >.git/running\nsleep 60\n")
+    hook.chmod(0o755)
+    return here.root / ".git" / "running"
+
+
+def stopped(here: Checkout, number: int) -> subprocess.CompletedProcess[str]:
+    """A bump that gets a signal while its commit's hook runs; with SIGKILL, all of it does."""
+    running = slow_hook(here)
+    run = subprocess.Popen(
+        [sys.executable, "-m", "tools", "bump", "--repo", here.upstream.as_uri()],
+        cwd=here.root,
+        env=here.env,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    while not running.exists():
+        assert run.poll() is None
+        time.sleep(0.01)
+    group = run.pid
+    os.killpg(group, number) if number == signal.SIGKILL else run.send_signal(number)
+    run.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)  # the hook's sleep
+    (here.root / ".git" / "hooks" / "pre-commit").unlink()
+    return subprocess.CompletedProcess(run.args, run.returncode, stderr=run.communicate()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_takes_the_bump_back(here: Checkout, number: int) -> None:
+    before = here.state()
+    ran = stopped(here, number)
+    assert ran.returncode == 128 + number
+    assert ran.stderr == "interrupted: outputs are whole, the old ones or the new\n"
+    assert here.state() == before
+    bump(here)
+
+
+def test_killed_in_a_hook_the_next_bump_says_what_to_do(here: Checkout) -> None:
+    before = here.state()
+    assert stopped(here, signal.SIGKILL).returncode == -signal.SIGKILL
+    if (lock := here.root / ".git" / "index.lock").exists():
+        assert f"remove {lock}" in bump(here, code=1)
+        lock.unlink()
+    said = bump(here, code=1)
+    assert "git restore --staged --worktree generated" in said and "bump that was killed" in said
+    here.git("restore", "--staged", "--worktree", "generated")
+    assert here.state()[:2] == before[:2]
+    assert "committed" in bump(here)
+
+
+def test_another_repositorys_hook_runs_a_bump(here: Checkout, tmp_path: Path) -> None:
+    """git tells its hooks of their repository: ours is where we stand."""
+    here.git("init", "--quiet", str(tmp_path / "other"))
+    here.env |= {"GIT_DIR": str(tmp_path / "other" / ".git"), "GIT_WORK_TREE": str(tmp_path)}
+    assert "committed" in bump(here)
+    here.env = {k: v for k, v in here.env.items() if k not in ("GIT_DIR", "GIT_WORK_TREE")}
+    assert here.git("log", "-1", "--format=%s").startswith("Bump upstream")
+    assert here.git("status", "--porcelain") == ""
 
 
 def test_a_tracked_script_is_committed_too(here: Checkout) -> None:

@@ -139,7 +139,7 @@ def test_the_causal_series_loads_as_upstream_does(result: transform.Result) -> N
             for text in (result.upstream.text, result.text)
         )
         assert new == old
-    assert "zero3" not in result.text
+    assert "zero3_model_kwargs" not in result.text
     assert "ChatGLM" not in result.patches[-1].payload[0].code
 
 

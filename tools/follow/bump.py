@@ -97,7 +97,8 @@ def _clean(out: Path) -> None:
     changed = checkout.changed(str(out.resolve()))
     if changed := [name for name in changed if Path(name).name != ".lock"]:  # held's own
         raise UserError(
-            f"{out} has uncommitted changes ({_some(changed)}): commit or restore them first"
+            f"{out} has uncommitted changes ({_some(changed)}): commit them first, or take them "
+            f"back (git restore --staged --worktree {out}), as after a bump that was killed"
         )
     if changed := checkout.changed(*SOURCES):
         raise UserError(
@@ -168,7 +169,8 @@ def transform_all(found: Upstream, chosen: list[Series]) -> list[Result]:
 def _before(repo: str, one: Series, lock: dict) -> Result | None:
     """What the series gives at its lock's commit, to compare with."""
     try:
-        return transform(upstream.fetch(repo, lock["upstream"]["commit"]), one)
+        pin = lock["upstream"]
+        return transform(upstream.fetch(repo, pin["commit"], pin=pin), one)
     except (UserError, Refusal):
         return None
 
@@ -182,11 +184,14 @@ def _write(out: Path, moves: list[Move]) -> str:
     for move in moves:
         if not any(p.endswith(outputs.names(move.series.script)[1]) for p in paths):
             raise UserError(f"git does not track the lock of {move.series.script}: commit it first")
-    old = {n: (out / n).read_bytes() if (out / n).exists() else None for n in files}
-    outputs.write(out, files)
+    old = {n: outputs.there(out / n) for n in files}
+    head = checkout.commit_of("HEAD")
     try:
+        outputs.write(out, files)
         return checkout.commit(message(moves), paths)
     except BaseException:
+        if checkout.commit_of("HEAD") != head:
+            raise  # committed, and then interrupted
         outputs.write(out, {n: data for n, data in old.items() if data is not None})
         for name in (n for n, data in old.items() if data is None):
             (out / name).unlink(missing_ok=True)

@@ -10,25 +10,31 @@ from tools.errors import UserError
 from tools.regenerate.series import ROOT
 
 
-def run(*arguments: str, given: str | None = None) -> bytes:
+def run(*arguments: str, given: str = "") -> bytes:
     """One git command's stdout. UserError, with git's own telling line, where it fails."""
     from tools.upstream.git import telling_line
 
     try:
-        ran = subprocess.run(
+        git = subprocess.Popen(
             ["git", *arguments],
             cwd=ROOT,
-            input=None if given is None else given.encode(),
-            stdin=subprocess.DEVNULL if given is None else None,
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             env={**os.environ, "LC_ALL": "C"},
         )
     except FileNotFoundError:
         raise UserError("git is not installed: install it, or put it on PATH") from None
-    if ran.returncode:
-        said = telling_line((ran.stderr or ran.stdout).decode(errors="replace"))
+    try:
+        out, err = git.communicate(given.encode())
+    except BaseException:  # interrupted: git takes its own locks away
+        git.terminate()
+        git.wait()
+        raise
+    if git.returncode:
+        said = telling_line((err or out).decode(errors="replace"))
         raise UserError(f"git {arguments[0]} failed in {ROOT}: {said}")
-    return ran.stdout
+    return out
 
 
 def lines(*arguments: str) -> list[str]:
@@ -37,10 +43,13 @@ def lines(*arguments: str) -> list[str]:
 
 
 def require() -> None:
-    """UserError unless this is the top of a git checkout."""
+    """UserError unless this is the top of a git checkout, and no git is at work in it."""
     top = run("rev-parse", "--show-toplevel").decode().rstrip("\n")
     if Path(top).resolve() != ROOT.resolve():
         raise UserError(f"{ROOT} is not a git checkout of its own: git clone the project")
+    lock = ROOT / run("rev-parse", "--git-path", "index.lock").decode().rstrip("\n")
+    if lock.exists():
+        raise UserError(f"a git command is at work here, or was killed: if none is, remove {lock}")
 
 
 def commit_of(name: str) -> str:

@@ -21,6 +21,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools import running
 from tools.errors import UserError
 from tools.follow import checkout, markdown
 from tools.follow.markdown import Block
@@ -197,4 +198,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(running.run(main))

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tools import running
 from tools.errors import UserError
 from tools.follow import checkout
 
@@ -153,4 +154,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(running.run(main))

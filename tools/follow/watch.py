@@ -93,14 +93,14 @@ def _cell(outcome: Outcome) -> str:
 def _deeds(repo: str, target: str, locks: list[tuple[Series, dict]]) -> list[str]:
     """Paragraphs: what upstream's script at ``target`` does and those at the locks did not."""
     new, parts = upstream.fetch(repo, target).text, []
-    known = {k["upstream"]["commit"]: k["upstream"]["ref"] for _, k in locks}
-    for commit, ref in known.items():
+    known = {k["upstream"]["commit"]: k["upstream"] for _, k in locks}
+    for commit, pin in known.items():
         try:
-            lines = bump.deeds(upstream.fetch(repo, commit).text, new)
+            lines = bump.deeds(upstream.fetch(repo, commit, pin=pin).text, new)
         except UserError:
             continue  # no longer to be had: the sheet's diff is all there is
         parts += [
-            f"\nBeside {ref}, upstream's script now:\n",
+            f"\nBeside {pin['ref']}, upstream's script now:\n",
             markdown.fence("text", "\n".join(lines)),
         ]
     return parts

@@ -14,20 +14,39 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from tools import regular
 from tools.errors import UserError
 from tools.regenerate import sheet
 from tools.regenerate.transform import Result, shown_repo
+from tools.running import undisturbed
 from tools.upstream import cache
 from tools.upstream import fetch as upstream
 from tools.upstream.fetch import Upstream
 
 PENDING = ".pending"
 FORMAT = 1
+_LARGEST = 5 * regular.LIMIT  # bytes of an output that is read again
+_TEXT, _SHA1, _SHA256 = ".+", "[0-9a-f]{40}", "[0-9a-f]{64}"
+_SHAPE = {
+    "format": FORMAT,
+    "series": _TEXT,
+    "upstream": {
+        "repo": _TEXT,
+        "ref": _TEXT,
+        "commit": f"(?:{_SHA1})?",
+        "path": _TEXT,
+        "blob": _SHA1,
+        "sha256": _SHA256,
+    },
+    "patches": [{"name": _TEXT, "sha256": _SHA256}],
+    "output": {"file": _TEXT, "sha256": _SHA256},
+}
 
 
 def names(script: str) -> tuple[str, str, str]:
@@ -70,22 +89,52 @@ def _lock(result: Result, digest: str) -> dict:
 
 
 def read_lock(out: Path, script: str) -> dict | None:
-    """The lock in ``out``; None where there is none. UserError for one that cannot be read."""
+    """The lock in ``out``; None where there is none. UserError for one that cannot be read.
+
+    A set whose move a kill cut short is moved into place first.
+    """
     file = out / names(script)[1]
     try:
-        lock = json.loads(file.read_text(encoding="utf-8"))
-        if lock["format"] != FORMAT or not lock["upstream"].keys() >= {"repo", "ref", "commit"}:
-            raise ValueError("another format")
+        if (out / PENDING).is_dir():
+            with held(out):
+                pass
+        lock = json.loads(regular.read(file))
+        if isinstance(lock, dict) and type(lock.get("format")) is int and lock["format"] > FORMAT:
+            raise UserError(f"{file} was made by a newer tool than this: update this checkout")
+        if wrong := _unlike(lock, _SHAPE):
+            raise ValueError(f"it is not a lock of this tool, by its {wrong}")
     except FileNotFoundError:
         return None
     except NotADirectoryError:
         raise UserError(
             f"{out} is not a folder: give OUT one that is, or does not exist yet"
         ) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not a lock of this tool"
-        raise UserError(f"cannot read {file} ({reason}): restore it, or remove it") from None
+    except json.JSONDecodeError as error:
+        raise _unreadable(file, f"it is not JSON (line {error.lineno})") from None
+    except UnicodeDecodeError:
+        raise _unreadable(file, "it is not UTF-8") from None
+    except RecursionError:
+        raise _unreadable(file, "it is nested too deep") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(file, getattr(error, "strerror", None) or str(error)) from None
     return lock
+
+
+def _unreadable(file: Path, reason: str) -> UserError:
+    return UserError(f"cannot read {file} ({reason}): restore it, or remove it")
+
+
+def _unlike(value: object, shape: object, where: str = "shape") -> str:
+    """The first place where ``value`` is not of that ``shape``; "" where there is none."""
+    if isinstance(shape, dict) and isinstance(value, dict):
+        inside = [(value.get(key), inner, key) for key, inner in shape.items()]
+    elif isinstance(shape, list) and isinstance(value, list):
+        inside = [(one, shape[0], where) for one in value]
+    elif isinstance(shape, str) and isinstance(value, str):
+        return "" if value.isprintable() and re.fullmatch(shape, value) else where
+    else:
+        return "" if type(value) is type(shape) and value == shape else where
+    return next(filter(None, (_unlike(*one) for one in inside)), "")
 
 
 def not_moved(found: Upstream, lock: dict | None, accept: bool) -> None:
@@ -97,7 +146,7 @@ def not_moved(found: Upstream, lock: dict | None, accept: bool) -> None:
     if not same or old["commit"] == found.commit:
         return
     known = cache.load_ref(upstream.address(found.repo).key, found.ref)
-    if known and known["kind"] == "tag":
+    if known is None or known["kind"] != "branch":
         raise UserError(
             f"tag {found.ref} of {old['repo']} is now {found.commit}, the lock has {old['commit']}: "
             "find out why it moved, then say ACCEPT_MOVED=1 (--accept-moved)"
@@ -164,12 +213,9 @@ def _sync(folder: Path) -> None:
 
 def write(out: Path, files: dict[str, bytes]) -> list[str]:
     """Put ``files`` into ``out``, which must be held. Returns the names that changed."""
-    changed = [n for n, data in files.items() if _old(out / n) != data]
+    changed = [n for n, data in files.items() if there(out / n) != data]
     if not changed:
         return []
-    for name in changed:  # a folder in a file's place would stop the move half-way
-        if (out / name).is_dir():
-            raise UserError(f"{out / name} is a folder: move it away, or give another OUT")
     with explained(out):
         staging = Path(tempfile.mkdtemp(prefix=f"{PENDING}-", dir=out))
         try:
@@ -179,19 +225,25 @@ def write(out: Path, files: dict[str, bytes]) -> list[str]:
                     stream.flush()
                     os.fsync(stream.fileno())
             _sync(staging)
-            os.rename(staging, out / PENDING)
+            with undisturbed():
+                os.rename(staging, out / PENDING)
+                _move_into_place(out)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        _move_into_place(out)
     return changed
 
 
-def _old(file: Path) -> bytes | None:
+def there(file: Path) -> bytes | None:
+    """What an output holds; None where there is none. UserError for what cannot be read as a file."""
     try:
-        return file.read_bytes()
-    except OSError:
+        return regular.read(file, _LARGEST)
+    except FileNotFoundError:
         return None
+    except OSError as error:
+        raise UserError(
+            f"cannot read {file} ({error.strerror}): move it away, or give another OUT"
+        ) from None
 
 
 def differences(out: Path, files: dict[str, bytes], optional: str) -> list[str]:
@@ -201,12 +253,12 @@ def differences(out: Path, files: dict[str, bytes], optional: str) -> list[str]:
     """
     lines: list[str] = []
     for name, data in files.items():
-        old = _old(out / name)
+        old = there(out / name)
         if old == data or (old is None and name == optional):
             continue
         before = [] if old is None else old.decode(errors="replace").splitlines()
-        there = f"{out / name}{' (missing)' if old is None else ''}"
+        where = f"{out / name}{' (missing)' if old is None else ''}"
         lines += difflib.unified_diff(
-            before, data.decode().splitlines(), there, f"{name}, regenerated", lineterm=""
+            before, data.decode().splitlines(), where, f"{name}, regenerated", lineterm=""
         )
     return lines

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import shlex
 from dataclasses import dataclass
 from types import ModuleType
 
 import libcst as cst
 
-from codemods.engine import imports
+from codemods.engine import bounds, imports
 from codemods.engine.edits import Edits
 from codemods.engine.nodes import binds
 from codemods.engine.patch import Patch
@@ -41,6 +42,14 @@ def transform(upstream: Upstream, series: Series) -> Result:
     """Apply and verify the series. Raises Refusal, naming the patch, when it cannot."""
     if MARK.split("{")[0] in upstream.text:
         raise Refusal("this script was made by these patches already", hint="Give upstream's own")
+    bounds.of_text(upstream.text)
+    try:
+        return _transform(upstream, series)
+    except RecursionError:  # in what only one of the parsers nests: "a" "b" "c" …
+        raise bounds.too_deep() from None
+
+
+def _transform(upstream: Upstream, series: Series) -> Result:
     script = Script(upstream.text)
     edits = Edits(script)
     patches = _apply(series, edits)
@@ -58,12 +67,13 @@ def transform(upstream: Upstream, series: Series) -> Result:
         added += "\n\nlogger = logging.getLogger(__name__)"
     module = _place_imports(module)
     text = _fill(module.code, {"__patch_imports__": added, **blocks}, before.default_newline)
-    text = _header(text, upstream, series)
+    text = _header(text, upstream, series, before.default_newline)
     new, old = verify.check(script, text, series)
+    mark = upstream.text[: len(upstream.text) - len(script.text)]  # of its encoding, if it has one
     return Result(
         upstream,
         series,
-        text,
+        mark + text,
         tuple(patches),
         tuple(dropped),
         added,
@@ -149,23 +159,25 @@ def _fill(text: str, blocks: dict[str, str], newline: str) -> str:
         [MARK.format("imports"), imported, END.format("imports")]
     )
     return re.sub(
-        r"^__patch_(?:imports|block_\d+)__(?=\r?$)",
+        r"(?<![^\r\n])__patch_(?:imports|block_\d+)__(?![^\r\n])",  # alone on its line
         lambda m: blocks[m[0]].replace("\n", newline),
         text,
-        flags=re.MULTILINE,
     )
 
 
-def _header(text: str, upstream: Upstream, series: Series) -> str:
+def _header(text: str, upstream: Upstream, series: Series, newline: str) -> str:
     """Who made this from what, after the lines that must come first (#!, coding)."""
     names = ", ".join(e.name for e in series.entries)
     ref = f"{upstream.ref} (commit {upstream.commit or 'unknown'}, blob {upstream.blob})"
+    source = f"TRANSFORMERS_REF={upstream.ref}"
+    if not upstream.commit:
+        source = f"UPSTREAM_FILE={shlex.quote(upstream.ref)}"
     note = [
         "# Generated, do not edit: upstream's script with patches applied by codemods.",
         f"# Upstream: {shown_repo(upstream)} {upstream.path}",
         f"# Ref: {ref}",
         f"# Series: {series.name} ({names})",
-        f"# Rebuild: make regenerate TRANSFORMERS_REF={upstream.ref} SERIES={series.name}",
+        f"# Rebuild: make regenerate {source} SERIES={series.name}",
         "# Notice of changes: the blocks marked 'patch:' were added, and the lines that call them",
         "# changed; the review sheet beside this file lists every one.",
         "#",
@@ -174,7 +186,6 @@ def _header(text: str, upstream: Upstream, series: Series) -> str:
     first = 0
     while first < min(2, len(lines)) and re.match(r"#!|#.*coding[:=]", lines[first]):
         first += 1
-    newline = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
     return "".join(lines[:first]) + "".join(n + newline for n in note) + "".join(lines[first:])
 
 

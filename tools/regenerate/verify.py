@@ -48,7 +48,7 @@ def _compiles(script: Script) -> None:
 def _one(entry: Entry, script: Script) -> None:
     try:
         entry.codemod.verify(script)
-        text = script.text.replace("\r\n", "\n")
+        text = script.text.replace("\r\n", "\n").replace("\r", "\n")
         for payload in entry.payload:
             promise = f"{payload.module} is grafted unchanged, once"
             script.require(text.count(payload.code) == 1, promise)

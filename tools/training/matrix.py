@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from codemods.engine.refusal import Refusal
+from tools import running
 from tools.errors import UserError
 from tools.regenerate import outputs, series, transform
 from tools.training import launch, stacks
@@ -205,4 +206,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(running.run(main))

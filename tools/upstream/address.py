@@ -69,9 +69,10 @@ def address(repo: str) -> Address:
             refuse("its user is malformed")
         keep = f"{user}@" if scheme == "ssh" and user else ""  # a name ssh cannot do without
         path, _, query = path.partition("?")
-        secrets = [password, query, "" if keep else user]
+        known = [password, query, "" if keep else user]
+        secrets = tuple(x for x in known if len(x) > 3)  # told from ordinary words
         shown = f"{scheme}://{keep}{host}/{path.partition('#')[0]}"
-        return Address(repo, shown, local=False, secrets=_spellings(secrets))
+        return Address(repo, shown, local=False, secrets=secrets)
     before, colon, _ = repo.partition(":")
     if colon and "/" not in before:
         if not re.fullmatch(rf"(?:{_USER}@)?{_HOST}:[^-@\s:][^@\s]*", repo):
@@ -79,13 +80,3 @@ def address(repo: str) -> Address:
         return Address(repo, repo, local=False)
     place = os.path.abspath(os.path.expanduser(repo))
     return Address(place, place, local=True)
-
-
-def _spellings(secrets: list[str]) -> tuple[str, ...]:
-    """The secrets long enough to be told from ordinary words, as given and percent-decoded."""
-    known = [secret for secret in secrets if len(secret) > 3]
-    if any("%" in secret for secret in known):
-        from urllib.parse import unquote
-
-        known += [unquote(secret) for secret in known]
-    return tuple(sorted(set(known), key=len, reverse=True))

@@ -16,14 +16,14 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import time
 from collections.abc import Iterator
 
+from tools import regular
 from tools.errors import UserError
 
 STALE_SECONDS = 24 * 3600
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_HEAD = 10_000  # bytes of an entry's first line, at most
 
 
 def blob_id(data: bytes) -> str:
@@ -32,9 +32,16 @@ def blob_id(data: bytes) -> str:
 
 
 def root() -> str:
-    """The cache folder, which need not exist; a relative XDG_CACHE_HOME is ignored, as XDG asks."""
+    """The cache folder, which need not exist; a relative XDG_CACHE_HOME is ignored, as XDG asks.
+
+    UserError where nobody says which folder is home.
+    """
     base = os.environ.get("XDG_CACHE_HOME", "")
-    base = base if os.path.isabs(base) else os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(base):
+        home = os.path.expanduser("~") if os.environ.get("HOME", "unset") else ""
+        if not os.path.isabs(home):
+            raise UserError("no home folder to keep a cache in: set XDG_CACHE_HOME to a folder")
+        base = os.path.join(home, ".cache")
     return os.path.join(base, "run-clm-lora")
 
 
@@ -57,14 +64,13 @@ def _sum(record: dict[str, str]) -> str:
 def _read(name: str) -> tuple[dict[str, str], bytes] | None:
     """The header and body of one entry; None when absent; an entry that is no entry is removed."""
     try:
-        with open(name, "rb") as stream:
-            head, newline, body = stream.read().partition(b"\n")
+        head, newline, body = regular.read(name, regular.LIMIT + _HEAD).partition(b"\n")
         header = json.loads(head)
         if newline and isinstance(header, dict) and all(type(v) is str for v in header.values()):
             return header, body
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         pass
     _discard(name)
     return None
@@ -98,14 +104,14 @@ def _write(name: str, data: bytes) -> None:
             finally:
                 os.close(folder)
     except OSError as error:
-        raise _unwritable(error) from None
+        raise _unwritable(error, name) from None
 
 
-def _unwritable(error: OSError) -> UserError:
+def _unwritable(error: OSError, name: str) -> UserError:
     reason = error.strerror or type(error).__name__
     return UserError(
-        f"cannot write the cache {root()} ({reason}): free or permit that folder, "
-        "or set XDG_CACHE_HOME to another one"
+        f"cannot write {name} of the cache ({reason}): free or permit it, "
+        "or set XDG_CACHE_HOME to another folder"
     )
 
 
@@ -164,12 +170,6 @@ def _names(folder: str) -> list[str]:
     return sorted(name for name in names if not name.startswith("."))
 
 
-def commits(prefix: str) -> list[str]:
-    """The commits in the cache whose name begins with `prefix`."""
-    found = {name[:40] for name in _names("files") if name.startswith(prefix)}
-    return sorted(name for name in found if _COMMIT.fullmatch(name))
-
-
 def refs() -> Iterator[dict[str, str]]:
     """Every ref record that passes its check."""
     for name in _names("refs"):
@@ -178,7 +178,7 @@ def refs() -> Iterator[dict[str, str]]:
             yield record
 
 
-def files() -> Iterator[tuple[str, str, bytes]]:
+def entries() -> Iterator[tuple[str, str, bytes]]:
     """(commit, path, bytes) of every entry that passes its check."""
     for name in _names("files"):
         full = os.path.join(root(), "files", name)
@@ -203,7 +203,7 @@ def scratch() -> Iterator[str]:
         _sweep()
         folder = tempfile.mkdtemp(prefix="fetch-", dir=base)
     except OSError as error:
-        raise _unwritable(error) from None
+        raise _unwritable(error, base) from None
     try:
         yield folder
     finally:

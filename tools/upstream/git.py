@@ -11,18 +11,18 @@ the path, then the blob. Servers that refuse that filter get ``blob:none``, then
 
 from __future__ import annotations
 
-import bisect
 import contextlib
-import difflib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 from urllib.parse import unquote
 
+from tools import git_variables, regular
 from tools.errors import UserError
 from tools.upstream.address import Address
 
@@ -30,6 +30,7 @@ REMOTE = "run-clm-lora-upstream"
 PIN = "refs/pin/commit"
 FILTERS = ("tree:0", "blob:none", "")
 DEFAULT_TIMEOUT = 120.0
+FEW_BYTES = 500_000  # with no more room than this, a disk is full
 WAYS_OUT = (
     "give a mirror (TRANSFORMERS_REPO=URL), a local clone (TRANSFORMERS_REPO=path) "
     "or the file itself (UPSTREAM_FILE=path)"
@@ -41,19 +42,21 @@ _DULL = re.compile(
     re.IGNORECASE,
 )
 _KINDS = {  # what git says (in the C locale) -> the kind of a GitError; the first match wins
+    "disk": r"no space left|disk quota|out of disk|file too large|signal 25\b",
+    "settings": r"bad (?:\w+ )?config|unable to parse \S*config|error: (?:invalid|empty) config",
     "missing": r"couldn't find remote ref",
     "owner": r"dubious ownership|unsafe repository",
-    "sha256": r"mismatched algorithms|hash algorithm|object format|sha256",
     "refused": r"not our ref|unadvertised object|not allowed to request",
     "filter": r"filter[^\n]*not (?:supported|allowed)|(?:unexpected|invalid|expected)[^\n]*filter",
-    "disk": r"no space left|disk quota",
     "none": r"does not appear to be a git repository|not a git repository|repository not found",
-    "ambiguous": r"ambiguous",
 }
 
 
 class GitError(Exception):
-    """A git command failed. `kind` is a key of _KINDS, "timeout" or ""; the text is one line."""
+    """A git command failed. `kind` is a key of _KINDS, "timeout", "own" or ""; the text is one line.
+
+    "own" is git's trouble with the throw-away folder, not with the repository that is asked.
+    """
 
     def __init__(self, kind: str, line: str) -> None:
         super().__init__(line)
@@ -91,31 +94,40 @@ class Session:
     """A throw-away repository in `folder` for reading from one address.
 
     Methods raise GitError (see `fail`, which turns it into the UserError to show), or UserError
-    when git is absent. With `trace`, protocol lines are logged for `bytes_received`.
+    when git is absent. git gets the variables `more`, beside its own.
     """
 
-    def __init__(self, at: Address, folder: str, *, offline: bool = False, trace: bool = False):
+    def __init__(self, at: Address, folder: str, more: Mapping[str, str] | None = None) -> None:
+        self._at, self._folder, self._more = at, folder, more or {}
+        self._timeout = timeout()
+        self._filter, self._want, self._git = 0, "", None
+        git_variables.clean()
+
+    def _program(self):
+        """GitPython's runner of commands, which looks at git as it is imported."""
+        os.environ["GIT_PYTHON_REFRESH"] = "quiet"  # no git: our message, below
         try:
-            os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # no git: our message, below
             import git.cmd
-        except ImportError:
+        except ModuleNotFoundError:
             raise UserError(
                 "GitPython is not installed in this Python: install the project's requirements, "
                 "or set UPSTREAM_FILE=path"
             ) from None
-        self._module = git.cmd
-        self._program = git.cmd.Git.GIT_PYTHON_GIT_EXECUTABLE or "git"
-        self._at, self._folder = at, folder
-        self._trace = os.path.join(folder, "trace") if trace else ""
-        self._offline, self._timeout = offline, timeout()
-        self._filter, self._want = 0, ""
-        self._start()
+        except ImportError as error:  # git is there, and fails
+            said = str(error).partition("stderr: ")[2].strip("'\n ") or str(error)
+            raise self._error(said) from None
+        self._git = git.cmd
+        return git.cmd
 
     def _start(self) -> None:
         """A fresh empty repository: what it lacks, git cannot believe to have."""
         self._repo = os.path.join(self._folder, f"repo{self._filter}")
         self._env = self._environment()
-        self._run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
+        try:
+            self._run("init", "--quiet", "--bare", "--template=", "--object-format=sha1")
+        except GitError as error:
+            error.kind = error.kind or "own"
+            raise
 
     def _environment(self) -> dict[str, str]:
         config = {
@@ -129,36 +141,31 @@ class Session:
         }
         if self._at.local:  # one's own disk: no need to ask its owner to allow filters
             config[f"remote.{REMOTE}.uploadpack"] = "git -c uploadpack.allowFilter=true upload-pack"
-        env = {
-            "GIT_ALLOW_PROTOCOL": "file" if self._offline else "file:git:http:https:ssh",
-            "GIT_ASKPASS": "",
+        own = {
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+            "GIT_ASKPASS": os.environ.get("GIT_ASKPASS", ""),
             "GIT_TERMINAL_PROMPT": "0",
             "GCM_INTERACTIVE": "never",
             "SSH_ASKPASS_REQUIRE": "never",
             "GIT_NO_LAZY_FETCH": "1",
-            "GIT_DIR": self._repo,  # a git hook may have set these for its own repository
-            "GIT_OBJECT_DIRECTORY": os.path.join(self._repo, "objects"),
+            "GIT_DIR": self._repo,
         }
-        if self._trace:
-            env["GIT_TRACE_PACKET"] = self._trace
-        count = os.environ.get("GIT_CONFIG_COUNT", "")
-        first = int(count) if count.isdecimal() else 0  # keep the user's own, proxies say
-        for number, (key, value) in enumerate(config.items(), first):
-            env[f"GIT_CONFIG_KEY_{number}"], env[f"GIT_CONFIG_VALUE_{number}"] = key, value
-        return env | {"GIT_CONFIG_COUNT": str(first + len(config))}
+        after = int(os.environ.get("GIT_CONFIG_COUNT", "0"))  # the user's own, proxies say
+        return {**own, **git_variables.numbered([*config.items()], after), **self._more}
 
-    def _run(self, *arguments: str, env: dict[str, str] | None = None) -> bytes:
+    def _run(self, *arguments: str) -> bytes:
         """Run one git command; its exact stdout. GitError, or UserError when git is absent."""
+        git = self._git or self._program()
         began = time.monotonic()
         try:
-            process = self._module.Git(self._folder).execute(
-                [self._program, *arguments],
+            process = git.Git(self._folder).execute(
+                [git.Git.GIT_PYTHON_GIT_EXECUTABLE or "git", *arguments],
                 as_process=True,
                 shell=False,
-                env=self._env if env is None else env,
+                env=self._env,
                 start_new_session=True,
             )
-        except (self._module.GitCommandNotFound, PermissionError):
+        except (git.GitCommandNotFound, PermissionError):
             raise UserError(
                 "git is not installed, or not on PATH: install git, or set UPSTREAM_FILE=path"
             ) from None
@@ -174,13 +181,22 @@ class Session:
             spent = f"no answer after {time.monotonic() - began:.0f} s (RUN_CLM_LORA_TIMEOUT)"
             raise GitError("timeout", spent) from None
         if popen.returncode:
-            text = err.decode("utf-8", "replace")
-            bare = text.replace(self._at.git, "").replace(self._at.shown, "")
-            kind = next(
-                (k for k, rule in _KINDS.items() if re.search(rule, bare, re.IGNORECASE)), ""
-            )
-            raise GitError(kind, telling_line(text, self._at.secrets))
+            raise self._error(err.decode("utf-8", "replace") or f"signal {-popen.returncode}")
         return out
+
+    def _error(self, said: str) -> GitError:
+        bare = said.replace(self._at.git, "").replace(self._at.shown, "")
+        rules = _KINDS.items()
+        kind = next((k for k, rule in rules if re.search(rule, bare, re.IGNORECASE)), "")
+        if not kind and (self._folder in said or self._full()):
+            kind = "own"
+        return GitError(kind, telling_line(said, self._at.secrets))
+
+    def _full(self) -> bool:
+        """Is there no room? Not all of git's programs say so."""
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(self._folder).free < FEW_BYTES
+        return False
 
     def _fetch(self, want: str, *options: str) -> None:
         spec = FILTERS[self._filter]
@@ -191,6 +207,7 @@ class Session:
         """Fetch the commit of a full ref name or a 40-digit commit: (commit, its tree)."""
         self._want = want
         while True:
+            self._start()
             try:
                 self._fetch(f"+{want}:{PIN}", "--depth=1")
                 break
@@ -198,7 +215,6 @@ class Session:
                 if error.kind != "filter" or self._filter == len(FILTERS) - 1:
                     raise
                 self._filter += 1
-                self._start()
         lines = self._run("rev-list", "--max-count=1", "--format=%T", PIN, "--").decode().split()
         if len(lines) != 3:
             raise GitError("", f"{want} is not a commit")
@@ -217,10 +233,9 @@ class Session:
         try:
             return self._walk(tree, path)
         except GitError as error:
-            if not FILTERS[self._filter] or error.kind in ("timeout", "disk"):
+            if not FILTERS[self._filter] or error.kind in ("timeout", "disk", "own"):
                 raise
         self._filter = len(FILTERS) - 1  # the server gives no single objects: take them all
-        self._start()
         self.pin(self._want)
         return self._walk(tree, path)
 
@@ -235,94 +250,46 @@ class Session:
             mode, kind, name = listing.split(b"\t")[0].decode().split(" ")
         if kind != "blob" or mode == "120000":
             return None
-        return self._object(name, "cat-file", "blob", name)
-
-    def expand(self, short: str) -> str:
-        """The 40 digits of a short commit of a local repository, by its own git."""
-        place = self._at.git
-        if place.startswith("file://"):
-            place = unquote(place.removeprefix("file://"))
-        inner = os.path.join(place, ".git")
-        place = inner if os.path.exists(inner) else place
-        objects = {"GIT_OBJECT_DIRECTORY": os.path.join(place, "objects")}
-        if os.path.isfile(inner):  # a linked work tree keeps its objects elsewhere
-            objects = {}
-        env = {k: v for k, v in self._env.items() if k != "GIT_OBJECT_DIRECTORY"}
-        env |= {"GIT_DIR": place, **objects}
-        line = self._run("rev-parse", "--verify", "--end-of-options", short + "^{commit}", env=env)
-        return line.decode().strip().splitlines()[-1]
+        size = int(self._object(name, "cat-file", "-s", name))
+        if size > regular.LIMIT:
+            raise UserError(regular.too_large(path))
+        return self._run("cat-file", "blob", name)
 
     def tags(self) -> list[str]:
         """The names of the repository's tags."""
+        self._start()
         out = self._run("ls-remote", "--tags", "--refs", "--end-of-options", REMOTE).decode()
         rows = [line.partition("\t") for line in out.splitlines()]
-        if any(len(row[0]) == 64 for row in rows):
-            raise GitError("sha256", "its object format is sha256")
         return [name.removeprefix("refs/tags/") for _, _, name in rows]
-
-    def bytes_received(self) -> int:
-        """Bytes that crossed the wire, both ways: pack files and traced protocol lines."""
-        total = 0
-        for folder, _, names in os.walk(self._folder):
-            packs = [name for name in names if name.endswith(".pack")]
-            total += sum(os.path.getsize(os.path.join(folder, name)) for name in packs)
-        with open(self._trace, "rb") as stream:
-            for line in stream:
-                who, _, said = line.partition(b"packet:")[2].strip().partition(b" ")
-                if who and not who.startswith(b"upload-pack"):
-                    total += len(said) + 5  # four hexadecimal digits of length, and the newline
-        return total
 
     def fail(self, error: GitError, doing: str) -> NoReturn:
         """Raise the UserError that says what went wrong while `doing` something, and what to do."""
+        raise UserError(self._advice(error, doing)) from None
+
+    def _advice(self, error: GitError, doing: str) -> str:
         shown, kind = self._at.shown, error.kind
-        place = unquote(self._at.git.removeprefix("file://")) if self._at.local else shown
+        if kind in ("disk", "own"):
+            return (
+                f"no room, or no permission, for {doing} in {self._folder} ({error}): "
+                "free some, or set XDG_CACHE_HOME to another folder"
+            )
+        if kind == "settings":
+            return f"git cannot read its settings ({error}): mend them, then try again"
         if kind == "owner":
-            raise UserError(
+            place = unquote(self._at.git.removeprefix("file://")) if self._at.local else shown
+            return (
                 f"git does not trust {shown}, which another user owns: run "
                 f"git config --global --add safe.directory {place}"
-            ) from None
-        if kind == "sha256":
-            raise UserError(
-                f"{shown} is a sha256 repository, and this tool reads sha1 ones only: {WAYS_OUT}"
-            ) from None
-        if kind == "disk":
-            raise UserError(
-                f"no room for {doing} in {self._folder}: free some, or set XDG_CACHE_HOME"
-            ) from None
+            )
         if kind == "none" and REMOTE in str(error):
-            raise UserError("this git is too old: update it to 2.31 or newer") from None
+            return "this git is too old: update it to 2.31 or newer"
         if kind == "none" and self._at.local:
-            raise UserError(f"{shown} is not a git repository: {WAYS_OUT}") from None
+            return f"{shown} is not a git repository: {WAYS_OUT}"
         if kind in ("refused", "missing"):
-            raise UserError(
+            return (
                 f"{doing}: {shown} has not, or does not give, that object ({error}): "
                 "check the ref, or give a repository that serves it with TRANSFORMERS_REPO"
-            ) from None
+            )
         if kind == "" and self._at.local:
-            raise UserError(f"{doing}: {shown} does not give it ({error}): {WAYS_OUT}") from None
-        raise UserError(f"{doing}: cannot reach {shown} ({error}): {WAYS_OUT}") from None
-
-
-def nearest_tags(ref: str, tags: list[str], count: int = 5) -> list[str]:
-    """At most `count` of `tags` that `ref` may have meant: by version if it reads as one."""
-
-    def version(name: str) -> tuple[int, ...] | None:
-        found = re.match(r"v?(\d{1,6})(?:\.(\d{1,6}))?(?:\.(\d{1,6}))?", name.rpartition("/")[2])
-        return tuple(int(part or 0) for part in found.groups()) if found else None
-
-    def likeness(name: str) -> float:
-        return difflib.SequenceMatcher(None, ref.lower(), name.lower()).ratio()
-
-    asked = version(ref)
-    versions = {name: number for name in tags if (number := version(name))}
-    if asked and versions:
-        ladder = sorted(set(versions.values()))
-        place = bisect.bisect_left(ladder, asked) - (0 if asked in ladder else 0.5)
-
-        def distance(name: str) -> tuple[float, float, str]:
-            return abs(ladder.index(versions[name]) - place), -likeness(name), name
-
-        return sorted(versions, key=distance)[:count]
-    close = [name for name in tags if likeness(name) >= 0.5]
-    return sorted(close, key=lambda name: (-likeness(name), name))[:count]
+            return f"{doing}: {shown} does not give it ({error}): {WAYS_OUT}"
+        return f"{doing}: cannot reach {shown} ({error}): {WAYS_OUT}"
