@@ -10,6 +10,7 @@ from rich.console import Console
 
 from tests.miniature import TAGS, build_repo
 from tools.errors import UserError
+from tools.regenerate.series import ROOT
 from tools.training import demo, launch, stacks
 
 
@@ -49,8 +50,9 @@ def test_stacks_have_environments():
 
 
 def lock(folder, script, ref):
-    upstream = {"repo": "local clone", "ref": ref, "commit": "0" * 40}
-    (folder / script).write_text(json.dumps({"format": 1, "upstream": upstream}))
+    tracked = json.loads((ROOT / "generated" / script).read_text())
+    tracked["upstream"]["ref"] = ref
+    (folder / script).write_text(json.dumps(tracked))
 
 
 def test_the_newest_release_is_that_of_a_lock(tmp_path):
