@@ -7,6 +7,7 @@ learnt, [B, -B0] [A; A0] on W is the same. It is what peft's `save_pretrained` m
 DeepSpeed's would not stand, and with the beginning in the file, so that a resumed run can compare.
 """
 
+import collections
 import functools
 import json
 import os
@@ -57,10 +58,11 @@ def _initial_adapter(model, watched):
     replaced = sum(id(parameter) not in left for parameter, _ in watched)
     if not changed and not replaced:
         return {}
-    layers = [m for m in model.modules() if hasattr(m, "get_delta_weight")]
-    for layer in layers:
+    held = collections.Counter(id(p) for m in model.modules() for p in m.parameters(recurse=False))
+    for layer in [m for m in model.modules() if hasattr(m, "get_delta_weight")]:
         key = id(getattr(layer.get_base_layer(), "weight", None))
-        if key in changed and _restores(layer, changed[key]):
+        # What another module has too, as an embedding the head's, lacks it there.
+        if key in changed and held[key] == 1 and _restores(layer, changed[key]):
             del changed[key]
     if changed or replaced:
         raise UserError(

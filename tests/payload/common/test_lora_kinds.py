@@ -83,6 +83,15 @@ def test_a_base_that_no_adapter_restores(monkeypatch):
         add_lora(make_model(), given, run_arguments())
 
 
+def test_a_part_taken_of_two_modules():
+    """A tied head's part would be missing in the embedding."""
+    model = make_model()
+    model.lm_head.weight = model.word_embeddings.weight
+    given = {"init_lora_weights": "pissa", "target_modules": ["lm_head"]}
+    with pytest.raises(UserError, match="change 1 of the base model's own weights otherwise"):
+        add_lora(model, arguments(lora_config=given), run_arguments())
+
+
 def test_eva_s_data_leave_the_random_numbers_alone(make):  # noqa: F811
     trainer = make(max_steps=1, lora_changes={"lora_config": {"init_lora_weights": "eva", "r": 2}})
     state = torch.random.get_rng_state()
