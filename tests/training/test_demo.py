@@ -49,8 +49,15 @@ def test_stacks_have_environments():
 
 
 def lock(folder, script, ref):
-    upstream = {"repo": "local clone", "ref": ref, "commit": "0" * 40}
-    (folder / script).write_text(json.dumps({"format": 1, "upstream": upstream}))
+    digests = {"commit": "0" * 40, "blob": "0" * 40, "sha256": "0" * 64}
+    written = {
+        "format": 1,
+        "series": "any",
+        "upstream": {"repo": "local clone", "ref": ref, "path": "run_clm.py", **digests},
+        "patches": [],
+        "output": {"file": "any.py", "sha256": "0" * 64},
+    }
+    (folder / script).write_text(json.dumps(written))
 
 
 def test_the_newest_release_is_that_of_a_lock(tmp_path):
