@@ -153,9 +153,7 @@ def test_a_file_of_ones_own(tool, tmp_path: Path, upstream: str) -> None:
     assert "made by these patches already" in told
 
 
-@pytest.mark.parametrize(
-    "name", ["my own.py", "we\"ird's.py", "-dash.py", "$(touch x)`y`.py", "#.py"]
-)
+@pytest.mark.parametrize("name", ["-my own.py", "we\"ird's $(touch x)`y`.py"])
 def test_the_header_says_how_a_file_is_taken_again(
     tool, tmp_path: Path, upstream: str, name: str
 ) -> None:
@@ -191,13 +189,9 @@ def test_the_lock_pins_upstreams_text_whatever_the_cache_says(tool, tmp_path: Pa
     forge(tool)
     assert "up to date" in tool("check", repo=repo)  # fetched again
     forge(tool)
-    for ref in (
-        [],
-        ["--ref", "v4.28.0"],
-        ["--ref", json.loads(before[LOCK])["upstream"]["commit"]],
-    ):
-        tool("regenerate", *ref, repo=repo)
-        forge(tool)
+    tool("regenerate", repo=repo)
+    assert content(tool.out) == before
+    forge(tool)
     assert "# mine" not in tool("diff", repo=repo)
     (tmp_path / "mine").rename(tmp_path / "away")
     forge(tool)
