@@ -9,7 +9,6 @@ from benchmarks.parts import memory
 from benchmarks.report import Bar, Part, Table, median, megabytes, ratio, times
 
 OLD, NEW = STACKS
-ROUNDS = {"long": 2, "mixed": 2}  # of what most bars are on; of the others one
 NAMES = {
     "padded": "(a) recipe: all rows padded to 1152",
     "everywhere": "all positions: transformers' Trainer, our rows",
@@ -67,11 +66,10 @@ def run(bench: Bench) -> dict:
     found: dict[str, dict] = {"training": {}, "equal": {}, "evaluation": {}}
     for name, (stack, kind, load, rivals) in RUNS.items():
         present = [rival for rival in rivals if rival != "factory" or bench.factory]
-        found["training"][name] = entry = {rival: [] for rival in present}
-        for turn in range(ROUNDS.get(name, 1)):
-            for rival in present:
-                bench.say(f"{stack}, {kind}: {load.said()}: {rival}, round {turn + 1}")
-                entry[rival].append(train(bench, stack, kind, load, rival))
+        found["training"][name] = entry = {}
+        for rival in present:
+            bench.say(f"{stack}, {kind}: {load.said()}: {rival}")
+            entry[rival] = [train(bench, stack, kind, load, rival)]
     for stack, kind in EQUAL:
         bench.say(f"{stack}, {kind}: losses and gradients of the same batches")
         arguments = bench.arguments(stack, bench.data(stack, MIXED.rows, kind=kind), kind, 4)
@@ -219,8 +217,7 @@ def show(found: dict) -> Part:
     text = f"""
 Small models (2 layers of 128, LoRA) with as many words as real ones, so that the output head, and
 the logits it makes, are nearly all there is to do. Each rival trains in a process of its own, one
-thread, after a batch to warm up, one after the other; the llama's long and mixed rows go through
-{ROUNDS["long"]} such rounds, of which these are the medians. Seconds are the processor's, which other
+thread, after a batch to warm up, one after the other, once. Seconds are the processor's, which other
 programs hardly lengthen: on the wall it took {times(waited)} as long. Peak memory is what the
 process holds above the loaded model. Mixed lengths are those of "Training" above. (a) goes through
 {2 * FEW} of these rows in batches of {FEW}: eight would take some 20 GB. trl's defaults are bfloat16 and
