@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import types
 
 import pytest
 
@@ -15,6 +16,7 @@ from test_adapter_trainer import adapter_of, assert_same, make  # noqa: F401
 from test_lora import BATCH, add_lora, arguments, make_model, run_arguments
 from user_error import UserError
 
+IDS = {"input_ids": BATCH["input_ids"]}
 KNOWN = {field.name for field in dataclasses.fields(peft.LoraConfig)}
 if "use_dora" not in KNOWN:
     pytest.skip("this release of peft knows plain LoRA", allow_module_level=True)
@@ -43,16 +45,22 @@ def test_what_is_saved_is_what_was_trained(make, tmp_path, kind):  # noqa: F811
     whole = make(output_dir=str(tmp_path / "whole"), lora_changes=changes)
     whole.train()
     whole.save_model()
-    expected = whole.model.eval()(**BATCH).logits
-    untrained = make_model()(**BATCH).logits
+    expected = whole.model.eval()(**IDS).logits
+    untrained = make_model()(**IDS).logits
     assert not torch.allclose(expected, untrained, atol=1e-2)
     for folder in (tmp_path / "whole", tmp_path / "whole" / "checkpoint-6"):
         loaded = peft.PeftModel.from_pretrained(make_model(), folder).eval()
-        torch.testing.assert_close(loaded(**BATCH).logits, expected, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(loaded(**IDS).logits, expected, rtol=1e-4, atol=1e-4)
         merged = loaded.merge_and_unload()
-        torch.testing.assert_close(merged(**BATCH).logits, expected, rtol=1e-4, atol=1e-4)
-    resumed = make(output_dir=str(tmp_path / "resumed"), lora_changes=changes)
-    resumed.train(str(tmp_path / "whole" / "checkpoint-2"))
+        torch.testing.assert_close(merged(**IDS).logits, expected, rtol=1e-4, atol=1e-4)
+    resume(make, tmp_path, lora_changes=changes, whole=whole)
+
+
+def resume(make, tmp_path, whole, **options):  # noqa: F811
+    """From its middle on the run ends where the whole one did."""
+    place = str(tmp_path / "whole" / "checkpoint-2")
+    resumed = make(output_dir=str(tmp_path / "resumed"), resume_from_checkpoint=place, **options)
+    resumed.train(place)
     assert_same(adapter_of(whole.model), adapter_of(resumed.model))
 
 
@@ -62,11 +70,14 @@ def test_another_beginning_is_refused(make, tmp_path):  # noqa: F811
     make(output_dir=str(tmp_path / "one"), max_steps=2, lora_changes=changes).train()
     other = make(output_dir=str(tmp_path / "two"), lora_changes={"lora_config": {"r": 4}})
     assert not other.model.initial_adapter
-    again = make(output_dir=str(tmp_path / "two"), lora_changes=changes)
+    place = str(tmp_path / "one" / "checkpoint-2")
+    again = make(
+        output_dir=str(tmp_path / "two"), resume_from_checkpoint=place, lora_changes=changes
+    )
     for name, value in again.model.initial_adapter.items():
         again.model.initial_adapter[name] = value * 1.5
     with pytest.raises(UserError, match="does not begin as this run's does"):
-        again.train(str(tmp_path / "one" / "checkpoint-2"))
+        again.train(place)
 
 
 def test_a_base_that_no_adapter_restores(monkeypatch):
@@ -120,9 +131,7 @@ def test_loraplus(make, tmp_path):  # noqa: F811
     rates = {("lora_B" in names[id(p)]): g["lr"] for g in groups for p in g["params"]}
     assert rates == {False: pytest.approx(1e-2), True: pytest.approx(4e-2)}
     assert {g["weight_decay"] for g in groups} == {0.1}
-    resumed = make(output_dir=str(tmp_path / "resumed"), weight_decay=0.1, lora_changes=changes)
-    resumed.train(str(tmp_path / "whole" / "checkpoint-2"))
-    assert_same(adapter_of(whole.model), adapter_of(resumed.model))
+    resume(make, tmp_path, whole, weight_decay=0.1, lora_changes=changes)
 
 
 @pytest.mark.parametrize(
@@ -139,7 +148,8 @@ def test_loraplus_that_cannot_be(monkeypatch, ratio, helper, said):
 def test_loraplus_beside_an_optimizer_of_deepspeed_s(make, monkeypatch):  # noqa: F811
     trainer = make(lora_changes={"loraplus_lr_ratio": 4.0})
     monkeypatch.setattr(trainer, "_uses_deepspeed", lambda: True)
-    monkeypatch.setattr(trainer, "_deepspeed_setting", lambda name: {"type": "AdamW"})
+    config = types.SimpleNamespace(get_value=lambda name: {"type": "AdamW"})
+    monkeypatch.setattr(trainer, "_deepspeed_config", lambda: config)
     with pytest.raises(UserError, match="DeepSpeed's configuration names an optimizer"):
         trainer.train()
 
