@@ -159,7 +159,7 @@ def test_two_nodes_by_torchrun_and_slurm(nodes: Nodes) -> None:
         file.unlink()
     said = nodes.ends(*[nodes.adapted(line, {"max_steps": 2})] * 2)
     assert all("each saves there (--save_on_each_node)" in text for text in said)
-    given = {"max_steps": 4, "resume_from_checkpoint": "true"}
+    given = {"max_steps": 4, "resume_from_checkpoint": "true", "log_level": "info"}
     given |= {"do_predict": True, "test_file": "test.json", "max_new_tokens": 4}
     said = nodes.submit(nodes.adapted(blocks(NODES, "bash")[0], given))
     assert all("Resuming from out/checkpoint-2" in text for text in said)
@@ -178,7 +178,7 @@ def test_two_nodes_by_deepspeed(nodes: Nodes) -> None:
     for _ in range(2):
         adapted = nodes.adapted(line, given)
         said = nodes.ends(adapted, adapted.replace("--node_rank 0", "--node_rank 1"))
-        given = {"max_steps": 4, "resume_from_checkpoint": "true"}
+        given = {"max_steps": 4, "resume_from_checkpoint": "true", "log_level": "info"}
         given |= {"do_predict": True, "test_file": "test.json", "max_new_tokens": 4}
     assert all("Resuming from out/checkpoint-2" in text for text in said)
     check(nodes, whole)
