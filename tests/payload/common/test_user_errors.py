@@ -254,11 +254,19 @@ def test_ranks_leave_together():
     assert [output[-len(said) :] for output in run_ranks(["-c", RANK], 2)] == [said] * 2
 
 
+# Both begin together, and the first lives until the other has ended, as under a launcher.
 TELL = """
-import os, user_errors
+import atexit, os, pathlib, time, user_errors
 from user_error import UserError
+rank, place = os.environ["RANK"], pathlib.Path(PLACE)
+def wait(name):
+    while not (place / name).exists():
+        time.sleep(0.02)
 def main():
+    (place / rank).touch()
+    wait("1" if rank == "0" else "0")
     raise UserError("one of us" if os.environ["RANK"] == WHO else "each of us")
+atexit.register(wait, "end") if rank == "0" else atexit.register((place / "end").touch)
 user_errors.run_main(main)
 """
 
@@ -270,8 +278,9 @@ user_errors.run_main(main)
         ("1", ["error: each of us\n", "error on rank 1: one of us\n"]),
     ],
 )
-def test_what_all_ranks_of_a_node_find_wrong_is_told_once(who, said):
-    assert run_ranks(["-c", TELL.replace("WHO", repr(who))], 2) == said
+def test_what_all_ranks_of_a_node_find_wrong_is_told_once(who, said, tmp_path):
+    program = TELL.replace("WHO", repr(who)).replace("PLACE", repr(str(tmp_path)))
+    assert run_ranks(["-c", program], 2) == said
 
 
 @pytest.mark.parametrize("text", user_errors.GONE)
