@@ -39,19 +39,24 @@ def of_tree(script) -> None:
         row = getattr(node, _FLAT.get(type(node), ""), ())
         if len(row) > DEPTH or (isinstance(node, ast.alias) and node.name.count(".") > DEPTH):
             raise too_deep(node.lineno)
-        before = node.subject if isinstance(node, ast.Match) else None
-        for case in node.cases if before else ():
-            first = case.body[0]
-            start, end = (
-                (before.end_lineno, before.end_col_offset),
-                (first.lineno, first.col_offset),
-            )
-            place = SimpleNamespace(
-                lineno=start[0], col_offset=start[1], end_lineno=end[0], end_col_offset=end[1]
-            )
-            if len(re.findall(r"[(\[{]", script.code(place))) > CASE_BRACKETS:
-                raise too_deep(case.pattern.lineno)
-            before = case.body[-1]
+        if isinstance(node, ast.Match):
+            _of_cases(script, node)
+
+
+def _of_cases(script, match: ast.Match) -> None:
+    """Brackets are counted from what comes before a case to its body: no node has all of these."""
+    before = match.subject
+    for case in match.cases:
+        first = case.body[0]
+        place = SimpleNamespace(
+            lineno=before.end_lineno,
+            col_offset=before.end_col_offset,
+            end_lineno=first.lineno,
+            end_col_offset=first.col_offset,
+        )
+        if len(re.findall(r"[(\[{]", script.code(place))) > CASE_BRACKETS:
+            raise too_deep(case.pattern.lineno)
+        before = case.body[-1]
 
 
 def is_newer_python(text: str) -> bool:

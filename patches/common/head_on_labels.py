@@ -45,6 +45,11 @@ class _Batch:
         self.raw = self.rest = None
         self.hits = 0
 
+    @property
+    def labels(self):
+        """The labels of the positions whose logits the model itself goes on with, [1, through]."""
+        return self.positions.labels[:, : self.through]
+
 
 class HeadOnLabels:
     """Lets a model compute logits for the labels only, and its own loss from these.
@@ -108,7 +113,7 @@ class HeadOnLabels:
         except Exception as error:  # whatever the model's code makes of other shapes than it knows
             why = f"{type(self.model).__name__}: {(str(error) or repr(error)).splitlines()[0]}"
         else:
-            self.way = CHUNKS if (labels[:, 1:] != -100).any() else None
+            self.way = CHUNKS if _predicted(labels) else None
             return outputs
         before()
         outputs = self._run(ALL, *given)
@@ -126,40 +131,40 @@ class HeadOnLabels:
             return False
 
     def _run(self, way, args, labels, options, judged=False):
+        items = options.get("num_items_in_batch")
         if way == ALL:
             outputs = self.model_forward(*args, labels=labels, **options)
-            return self._all(outputs, labels, options.get("num_items_in_batch"))
+            return self._all(outputs, labels, items)
         most = self.chunk if way == CHUNKS else labels.numel()
         self.batch = batch = _Batch(labels, most, judged)
         try:
-            first = batch.positions.labels[:, : batch.through]
-            outputs = self.model_forward(*args, labels=first, **options)
+            outputs = self.model_forward(*args, labels=batch.labels, **options)
         finally:
             self.batch = None
         if not batch.reached or not isinstance(outputs, dict):
             raise _OtherCode("its head is not called, or its outputs have no names")
         if judged:
-            self._judge(batch, outputs, first, options.get("num_items_in_batch"))
-        return self._whole(batch, outputs, first, options.get("num_items_in_batch"))
+            self._judge(batch, outputs, items)
+        return self._whole(batch, outputs, items)
 
     def _all(self, outputs, labels, items):
         named = outputs if isinstance(outputs, dict) else dict(zip(("loss", "logits"), outputs))
         loss, logits = named["loss"], named.get("logits")
         if self.smoother is not None:
-            loss = self._smoothed(logits, labels, (labels[:, 1:] != -100).sum(), items)
+            loss = self._smoothed(logits, labels, items)
         counts = None
         if not self.model.training and logits is not None:
             counts = torch.cat(_response_counts(logits, labels), dim=1)
         return CausalLMOutput(loss=loss, logits=counts)
 
-    def _smoothed(self, logits, labels, count, items):
+    def _smoothed(self, logits, labels, items):
         """The smoothed loss, each label compared with what comes before it.
 
         Releases shift labels for the models that they know to be causal, which a peft model's
         class, or one of remote code, is not; unshifted, a model learns to repeat what it reads.
         """
         loss = self.smoother({"logits": logits}, labels, shift_labels=True)
-        return loss if items is None else loss * (count / items)
+        return loss if items is None else loss * (_predicted(labels) / items)
 
     def _head(self, hidden, *args, **kwargs):
         batch = self.batch
@@ -199,27 +204,27 @@ class HeadOnLabels:
         single = 1 if self.positions_first else 0
         return self.head_forward(states.unsqueeze(single)).squeeze(single)
 
-    def _judge(self, batch, outputs, first, items):
-        """Raise _OtherCode if the model makes something else of its logits than `_rest` does."""
-        expected = first[0, 1:].to(batch.raw.device)
-        if not (expected != -100).any():
+    def _judge(self, batch, outputs, items):
+        """Raise _OtherCode if the model makes something else of its logits than chunks do."""
+        count = _predicted(batch.labels)
+        if not count:
             return
         logits = outputs["logits"].flatten(0, 1)
         if logits.shape != batch.raw.shape or not torch.equal(logits.float(), batch.raw.float()):
             raise _OtherCode("it changes the logits of its head")
-        loss = _summed_loss(batch.raw[:-1], expected)
-        loss = loss / ((expected != -100).sum() if items is None else items)
+        loss = _summed_loss(batch.raw[:-1], batch.labels[0, 1:])
+        loss = loss / (count if items is None else items)
         if self.smoother is None and not _close(outputs["loss"], loss, batch.raw.dtype):
             raise _OtherCode("its loss is not the mean cross entropy")
 
-    def _whole(self, batch, outputs, first, items):
+    def _whole(self, batch, outputs, items):
         """Return the loss of all labels of a batch, and in evaluation what was predicted right."""
         loss, positions = outputs["loss"], batch.positions
-        here, count = (first[:, 1:] != -100).sum(), positions.counted.sum()
         if self.smoother is not None:
-            loss = self._smoothed(outputs["logits"], first, here, items)
+            loss = self._smoothed(outputs["logits"], batch.labels, items)
         if batch.rest is not None:
             rest = batch.rest.to(loss.device)
+            here, count = _predicted(batch.labels), positions.counted.sum()
             loss = (loss.float() * here + rest) / count if items is None else loss + rest / items
         counts = None
         if not self.model.training:
@@ -227,6 +232,11 @@ class HeadOnLabels:
             hits = positions.hits(outputs["logits"].flatten(0, 1)[indices].argmax(-1), indices)
             counts = torch.cat([hits + batch.hits, positions.counted.to(hits.device)], dim=1)
         return CausalLMOutput(loss=loss, logits=counts)
+
+
+def _predicted(labels):
+    """Return how many labels (but -100) of [rows, positions] have a position before them: a tensor."""
+    return (labels[:, 1:] != -100).sum()
 
 
 def _head(model):

@@ -479,6 +479,36 @@ def each(names: str, table: dict[str, object]) -> Callable:
     return pytest.mark.parametrize(names, table.values(), ids=table)
 
 
+LOAD = "model = AutoModelForCausalLM.from_pretrained('there')"
+
+
+def gets_more(text: str, more: str) -> tuple[str, str]:
+    """(before, after) of an argument of ours: HERE is where ``more`` goes, with what separates it."""
+    old = text.replace(", HERE", "")
+    old = "".join(n for n in old.splitlines(keepends=True) if "HERE" not in n)
+    return old, text.replace("HERE", more)
+
+
+def more_for_the_model(more: str) -> dict[str, tuple[str, str]]:
+    """Rows of what gives each call that loads the model one more argument, its last."""
+    texts = {
+        "one line": f"{LOAD[:-1]}, HERE)",
+        "several lines, comments": """
+        model = AutoModelForCausalLM.from_pretrained(  # big
+            "there",  # or here
+            # As it was.
+            config=config,
+            HERE,
+        )
+        """,
+        "a dict beside it": f"rest = {{'dtype': 1}}\n{LOAD[:-1]}, **rest, HERE)",
+        "a model from its config stays": f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n"
+        "    model = AutoModelForCausalLM.from_config(config)",
+        "each of two": f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)",
+    }
+    return {name: gets_more(text, more) for name, text in texts.items()}
+
+
 class Tables:
     """Makes tests of one codemod's tables, whose rows fill a slot of the script, or several by name."""
 

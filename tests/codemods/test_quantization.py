@@ -3,42 +3,13 @@
 from __future__ import annotations
 
 from codemods import quantization
-from tests.codemods.helpers import FINISHED, Tables
+from tests.codemods.helpers import FINISHED, LOAD, Tables, more_for_the_model
 
 of = Tables(quantization, "model")
 
 MORE = "**quantized(margs)"
-LOAD = "model = AutoModelForCausalLM.from_pretrained('there')"
 
-
-def gets_more(text: str) -> tuple[str, str]:
-    """HERE is where an argument of ours goes, with what separates it."""
-    old = text.replace(", HERE", "")
-    old = "".join(n for n in old.splitlines(keepends=True) if "HERE" not in n)
-    return old, text.replace("HERE", MORE)
-
-
-TRANSFORMED = {
-    "one line": gets_more(f"{LOAD[:-1]}, HERE)"),
-    "several lines, comments": gets_more(
-        """
-        model = AutoModelForCausalLM.from_pretrained(  # big
-            "there",  # or here
-            # As it was.
-            config=config,
-            HERE,
-        )
-        """
-    ),
-    "a dict beside it": gets_more(f"rest = {{'dtype': 1}}\n{LOAD[:-1]}, **rest, HERE)"),
-    "a model from its config stays": gets_more(
-        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    model = AutoModelForCausalLM.from_config(config)"
-    ),
-    "each of two": gets_more(
-        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"
-    ),
-}
-test_transformed = of.transforms(TRANSFORMED)
+test_transformed = of.transforms(more_for_the_model(MORE))
 
 
 def test_loaded_in_a_function_that_calls_them_otherwise():

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 from codemods import zero3
-from tests.codemods.helpers import FINISHED, OLD, Tables
+from tests.codemods.helpers import FINISHED, LOAD, OLD, Tables, gets_more, more_for_the_model
 
 of = Tables(zero3, "model")
 
 MORE = "**zero3_model_kwargs(config, margs)"
-LOAD = "model = AutoModelForCausalLM.from_pretrained('there')"
-
-
-def gets_more(text: str) -> tuple[str, str]:
-    """HERE is where an argument of ours goes, with what separates it."""
-    old = text.replace(", HERE", "")
-    old = "".join(n for n in old.splitlines(keepends=True) if "HERE" not in n)
-    return old, text.replace("HERE", MORE)
-
 
 TRANSFORMED = {
-    "one line": gets_more(f"{LOAD[:-1]}, HERE)"),
+    **more_for_the_model(MORE),
     "no arguments": (LOAD.replace("'there'", ""), LOAD.replace("'there'", MORE)),
     "a comma at the end": (f"{LOAD[:-1]}, a=1, )", f"{LOAD[:-1]}, a=1, {MORE})"),
-    "several lines, comments": gets_more(
-        """
-        model = AutoModelForCausalLM.from_pretrained(  # big
-            "there",  # or here
-            # As it was.
-            config=config,
-            HERE,
-        )
-        """
-    ),
-    "a dict beside it": gets_more(f"rest = {{'dtype': 1}}\n{LOAD[:-1]}, **rest, HERE)"),
-    "a model from its config stays": gets_more(
-        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    model = AutoModelForCausalLM.from_config(config)"
-    ),
-    "each of two": gets_more(
-        f"if margs:\n    {LOAD[:-1]}, HERE)\nelse:\n    {LOAD[:-1]}, a=1, HERE)"
-    ),
-    "moved at once": gets_more(f"{LOAD[:-1]}, HERE).to('cuda')"),
+    "moved at once": gets_more(f"{LOAD[:-1]}, HERE).to('cuda')", MORE),
 }
 test_transformed = of.transforms(TRANSFORMED)
 

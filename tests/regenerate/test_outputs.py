@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import no_files
 from tools.errors import UserError
 from tools.regenerate import outputs
 
@@ -255,22 +256,11 @@ def test_a_lock_of_noise(tmp_path: Path, data: bytes) -> None:
     assert str(caught.value).isprintable()
 
 
-def put_other(kind: str, place: Path) -> None:
-    """Something that is no file, where a file is looked for."""
-    place.unlink(missing_ok=True)
-    if kind == "fifo":
-        os.mkfifo(place)
-    elif kind == "folder":
-        place.mkdir()
-    else:
-        place.symlink_to({"device": "/dev/zero", "loop": place.name}[kind])
-
-
-@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "loop"])
+@pytest.mark.parametrize("kind", no_files.KINDS)
 @pytest.mark.parametrize("name", OLD)
 def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str, name: str) -> None:
     put(tmp_path, OLD)
-    put_other(kind, tmp_path / name)
+    no_files.put(kind, tmp_path / name)
     before = os.lstat(tmp_path / name)
     with pytest.raises(UserError, match="cannot read"):
         put(tmp_path, NEW)

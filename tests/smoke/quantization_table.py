@@ -6,7 +6,6 @@ With the python of a stack that has bitsandbytes. Words choose rows.
 from __future__ import annotations
 
 import itertools
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import transformers
 from tests.smoke import adapter_runs
 from tests.smoke.conftest import CAUSAL_LAYERS, LAYERS, Runner, Zygote
 from tests.toy_chatglm import family
+from tools.training import launch
 
 KINDS = ("4bit", "8bit")
 NATIVE = ("llama", "qwen2", "glm4")
@@ -42,17 +42,12 @@ def make_runs(model: str, kind: str, folder: Path, home: Path, zygote: Zygote) -
         work = Path(tempfile.mkdtemp(dir=folder))
         sizes = {"hidden_size": 64} if PORTED[model] == family.FIRST else {}
         published = family.build(work / "published", PORTED[model], **sizes)
-        runner = Runner(work, _ported(published, work / "ported"), home, zygote)
+        stack = Path(sys.executable)
+        model_folder = launch.ported(stack, work / "port.log", published, work / "ported")
+        runner = Runner(work, model_folder, home, zygote)
         modules = LAYERS if PORTED[model] == family.FIRST else None
     options = {"lora_rank": 8, "lora_target_modules": modules, "lora_dropout": 0.1}
     return adapter_runs.Runs(runner, options, {"quantization": kind})
-
-
-def _ported(published: Path, dest: Path) -> Path:
-    """The folder that this stack runs."""
-    port = [sys.executable, "-m", "tools", "port", published, dest, "--trust_remote_code"]
-    ran = subprocess.run(port, capture_output=True, text=True)
-    return dest if ran.returncode == 0 else published
 
 
 def rows(folder: Path, zygote: Zygote) -> Iterator[tuple[tuple[str, ...], adapter_runs.Outcome]]:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import no_files
+
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT)] * (str(ROOT) not in sys.path)
 
@@ -919,17 +921,11 @@ def test_settings_that_git_cannot_read(made: Made, tmp_path: Path, text: str) ->
 
 
 @pytest.mark.parametrize("folder", ["files", "refs"])
-@pytest.mark.parametrize("kind", ["fifo", "device", "loop", "folder"])
+@pytest.mark.parametrize("kind", no_files.KINDS)
 def test_what_is_no_file_in_the_cache_is_not_read(made: Made, folder: str, kind: str) -> None:
     good = fetch(made.url, "v4.28.0")
     (entry,) = entries(folder)
-    entry.unlink()
-    if kind == "fifo":
-        os.mkfifo(entry)
-    elif kind == "folder":
-        entry.mkdir()
-    else:
-        entry.symlink_to({"device": "/dev/zero", "loop": entry.name}[kind])
+    no_files.put(kind, entry)
     if kind == "folder":
         assert f"cannot write {entry}" in refused(made.url, "v4.28.0")
     else:
